@@ -1,0 +1,306 @@
+"""The frozen values that travel through the product: flows, cases, runs, checks, verdicts."""
+
+from __future__ import annotations
+
+import dataclasses
+import posixpath
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Mode = Literal["invoke", "event", "trigger_file"]
+Invocation = Literal["Event", "RequestResponse"]
+Outcome = Literal["passed", "failed", "error"]
+Side = Literal["source", "target"]
+
+
+@dataclass(frozen=True)
+class S3Location:
+    """An S3 bucket and key prefix. A prefix without a trailing slash is a folder too."""
+
+    type: ClassVar[str] = "S3"
+
+    bucket: str
+    prefix: str = ""
+    kms_key_arn: str | None = None
+
+    def key(self, name: str) -> str:
+        """Return the object key of a file name in this location."""
+        folder = self.prefix if not self.prefix or self.prefix.endswith("/") else f"{self.prefix}/"
+        return f"{folder}{name}"
+
+    def uri(self, name: str = "") -> str:
+        """Return ``s3://bucket/prefix/name``."""
+        return f"s3://{self.bucket}/{self.key(name)}"
+
+
+@dataclass(frozen=True)
+class SftpLocation:
+    """A directory on an SFTP server, and who logs in there.
+
+    ``host_key`` pins the server: an OpenSSH fingerprint (``SHA256:…``) or a public key line
+    (``ssh-ed25519 AAAA…``). ``max_sessions`` bounds the channels a process opens (OpenSSH's own
+    ``MaxSessions`` default is 10).
+    """
+
+    type: ClassVar[str] = "SFTP"
+
+    host: str
+    username: str
+    dir: str
+    secret_arn: str
+    port: int = 22
+    host_key: str | None = None
+    max_sessions: int = 8
+
+    def path(self, name: str) -> str:
+        """Return the server path of a file name in this location."""
+        return posixpath.join(self.dir, name)
+
+    def uri(self, name: str = "") -> str:
+        """Return ``sftp://user@host:port/dir/name``."""
+        return f"sftp://{self.username}@{self.host}:{self.port}/{self.path(name).lstrip('/')}"
+
+
+Location = S3Location | SftpLocation
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """What makes the transfer start.
+
+    ``payload`` is any JSON value whose strings may hold ``${file.name}`` and the like. With mode
+    ``trigger_file`` a file of name ``trigger_name`` (templated) and text ``trigger_content`` is
+    written beside the data file. ``timeout_seconds`` bounds the whole wait from the trigger on.
+    """
+
+    mode: Mode = "event"
+    lambda_arn: str | None = None
+    invocation: Invocation = "Event"
+    payload: object = field(default_factory=dict)
+    timeout_seconds: float | None = None
+    trigger_name: str = "${file.name}.done"
+    trigger_content: str = ""
+
+
+@dataclass(frozen=True)
+class CheckSpec:
+    """A further check that a flow asks for, by its registered name, with its options."""
+
+    name: str
+    options: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Validation:
+    """What a good transfer looks like. All times are seconds, measured from the trigger."""
+
+    expect_within_seconds: float = 300.0
+    grace_seconds: float = 30.0
+    checksum: Literal["SHA256", "none"] = "SHA256"
+    size_tolerance_bytes: int = 0
+    post_arrival_wait_seconds: float = 0.0
+    checks: tuple[CheckSpec, ...] = ()
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One size of a flow's test data; ``name`` is its key under ``sizes``, empty for a single size."""
+
+    name: str
+    size: int
+
+    @property
+    def label(self) -> str:
+        """Return the part of an item id between the brackets, as in ``typical-5MiB``."""
+        return f"{self.name}-{format_size(self.size)}" if self.name else format_size(self.size)
+
+
+@dataclass(frozen=True)
+class TestData:
+    """What is sent: sizes in bytes, the pattern of the bytes, and how the file is named."""
+
+    __test__: ClassVar[bool] = False  # or pytest would try to collect this class where it is imported
+
+    variants: tuple[Variant, ...] = (Variant("", 1024 * 1024),)
+    pattern: str = "random"
+    filename_prefix: str = "fileflow"
+    filename: str | None = None
+    delete_after: bool = True
+
+
+@dataclass(frozen=True)
+class Flow:
+    """One configured transfer path. ``origin`` is ``file:line`` of its definition."""
+
+    flow_id: str
+    source: Location
+    target: Location
+    transfer: Transfer = Transfer()
+    validation: Validation = Validation()
+    testdata: TestData = TestData()
+    version: int | None = None
+    enabled: bool = True
+    description: str = ""
+    owner: str = ""
+    tags: tuple[str, ...] = ()
+    alerts: Mapping[str, object] = field(default_factory=dict)
+    origin: str = ""
+
+    @property
+    def direction(self) -> str:
+        """Return ``SFTP->S3`` and the like."""
+        return f"{self.source.type}->{self.target.type}"
+
+    @property
+    def give_up_seconds(self) -> float:
+        """Return how long after the trigger the wait ends: SLO and grace, capped by the timeout."""
+        whole = self.validation.expect_within_seconds + self.validation.grace_seconds
+        limit = self.transfer.timeout_seconds
+        return whole if limit is None else min(whole, max(limit, self.validation.expect_within_seconds))
+
+
+@dataclass(frozen=True)
+class Case:
+    """One flow and one variant: one pytest item."""
+
+    flow: Flow
+    variant: Variant
+
+    @property
+    def name(self) -> str:
+        """Return the item's name, as in ``acme[typical-5MiB]``."""
+        return f"{self.flow.flow_id}[{self.variant.label}]"
+
+
+@dataclass(frozen=True)
+class PayloadFile:
+    """The name, size in bytes and hex SHA-256 of a run's synthetic file."""
+
+    name: str
+    size: int
+    sha256: str
+    pattern: str = "random"
+
+    @property
+    def sidecars(self) -> tuple[str, str]:
+        """Return the names of the sidecar files: the digest's and the manifest's."""
+        return f"{self.name}.sha256", f"{self.name}.manifest.json"
+
+
+@dataclass(frozen=True)
+class Stat:
+    """A file as an endpoint shows it.
+
+    ``version`` is opaque and changes whenever the file does (ETag; modification time over SFTP).
+    ``modified`` is seconds since the epoch by the server's clock. ``kms_key_id`` is the key the
+    object is encrypted with, where the endpoint tells.
+    """
+
+    name: str
+    size: int
+    version: str = ""
+    modified: float | None = None
+    encryption: str | None = None
+    kms_key_id: str | None = None
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """What one check expected and observed, as short texts."""
+
+    name: str
+    passed: bool
+    expected: str
+    observed: str
+
+    def to_dict(self) -> dict[str, str]:
+        """Return the JSON form in a run record."""
+        return {
+            "name": self.name,
+            "outcome": "passed" if self.passed else "failed",
+            "expected": self.expected,
+            "observed": self.observed,
+        }
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What was found at the target."""
+
+    location: str
+    size: int
+    sha256: str | None = None
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Arrival minus trigger, in seconds; the true arrival lies at most ``resolution`` earlier."""
+
+    seconds: float
+    resolution: float
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The one answer of a run: its outcome and, unless it passed, cause, reason, hint and evidence."""
+
+    outcome: Outcome
+    cause: str | None = None
+    reason: str | None = None
+    hint: str | None = None
+    evidence: Mapping[str, object] = field(default_factory=dict)
+
+
+PASSED = Verdict("passed")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One execution of one case, as far as it has come.
+
+    ``timeline`` holds UTC stamps (``2026-11-24T06:00:00.000Z``) by the name of the step.
+    ``written`` is the ledger: every name this run may have written, by side; only these, and
+    the copies that the transfer made of them, are ever deleted.
+    """
+
+    run_id: str
+    flow_id: str
+    case: str
+    direction: str
+    attempt: int
+    file: PayloadFile
+    timeline: Mapping[str, str] = field(default_factory=dict)
+    written: tuple[tuple[Side, str], ...] = ()
+    observed: Observed | None = None
+    latency: Latency | None = None
+    checks: tuple[CheckResult, ...] = ()
+    evidence: Mapping[str, object] = field(default_factory=dict)
+    residue: tuple[str, ...] = ()
+    verdict: Verdict | None = None
+
+    def with_stamp(self, step: str, stamp: str) -> Run:
+        """Return the run with a step's UTC stamp added."""
+        return dataclasses.replace(self, timeline={**self.timeline, step: stamp})
+
+    def with_evidence(self, **evidence: object) -> Run:
+        """Return the run with further evidence; values must be JSON-safe."""
+        return dataclasses.replace(self, evidence={**self.evidence, **evidence})
+
+
+_BINARY = (("GiB", 1024**3), ("MiB", 1024**2), ("KiB", 1024))
+_DECIMAL = (("GB", 1000**3), ("MB", 1000**2), ("KB", 1000))
+
+
+def format_size(size: int) -> str:
+    """Return an exact, short text for a number of bytes: ``5MiB``, ``2KB``, ``1234B``.
+
+    >>> format_size(5242880), format_size(1500), format_size(2000), format_size(0)
+    ('5MiB', '1500B', '2KB', '0B')
+    """
+    for unit, factor in _BINARY + _DECIMAL:
+        if size and size % factor == 0:
+            return f"{size // factor}{unit}"
+    return f"{size}B"
