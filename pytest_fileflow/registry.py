@@ -1,0 +1,116 @@
+"""Finds endpoints, payload patterns, checks and invokers by the names that flow configs use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from pytest_fileflow.suggest import nearest
+
+if TYPE_CHECKING:
+    from pytest_fileflow.checks import Expected, StreamCheck
+    from pytest_fileflow.endpoints import Endpoint
+    from pytest_fileflow.payload import Pattern
+
+# What endpoints and invokers are made from is agreed between those who register and who look up.
+EndpointFactory = Callable[..., "Endpoint"]
+InvokerFactory = Callable[..., object]
+# From the options in the config and what should have arrived.
+CheckFactory = Callable[[Mapping[str, object], "Expected"], "StreamCheck"]
+T = TypeVar("T")
+
+
+class RegistryError(ValueError):
+    """A name is registered twice, or is not registered at all."""
+
+
+class _Names(Generic[T]):
+    """The registered things of one kind, by name."""
+
+    def __init__(self, kind: str):
+        self._kind = kind
+        self._known: dict[str, T] = {}
+
+    def add(self, name: str, value: T) -> None:
+        if not name:
+            raise RegistryError(f"a {self._kind} cannot be registered without a name")
+        if name in self._known:
+            raise RegistryError(f"{self._kind} {name!r} is registered already, and a name can stand for one only")
+        self._known[name] = value
+
+    def get(self, name: str) -> T:
+        try:
+            return self._known[name]
+        except KeyError:
+            raise RegistryError(self._unknown(name)) from None
+
+    def _unknown(self, name: str) -> str:
+        meant = nearest(name, self._known)
+        question = f"; did you mean {meant!r}?" if meant else ""
+        choice = ", ".join(self.names()) or "none"
+        return f"unknown {self._kind} {name!r}{question} (registered: {choice})"
+
+    def names(self) -> tuple[str, ...]:
+        return tuple(sorted(self._known))
+
+
+class Registry:
+    """What flow configs can name. Filled before the first flow is read, only read afterwards.
+
+    Registering a name twice and looking up an unknown one raise RegistryError; nothing is ever
+    replaced, and nothing stands in for what is not there.
+    """
+
+    def __init__(self) -> None:
+        self._endpoints: _Names[EndpointFactory] = _Names("endpoint type")
+        self._patterns: _Names[Pattern] = _Names("payload pattern")
+        self._checks: _Names[CheckFactory] = _Names("check")
+        self._invokers: _Names[InvokerFactory] = _Names("transfer mode")
+
+    def endpoint(self, type_name: str, factory: EndpointFactory) -> None:
+        """Register the endpoints of a ``source.type`` or ``target.type``, as ``S3``."""
+        self._endpoints.add(type_name, factory)
+
+    def payload(self, pattern: Pattern) -> None:
+        """Register a ``testdata.pattern`` under its own name."""
+        self._patterns.add(pattern.name, pattern)
+
+    def check(self, name: str, factory: CheckFactory) -> None:
+        """Register a further check for ``validation.checks``."""
+        self._checks.add(name, factory)
+
+    def invoker(self, mode: str, factory: InvokerFactory) -> None:
+        """Register what starts a transfer of a ``transfer.mode``."""
+        self._invokers.add(mode, factory)
+
+    def endpoint_for(self, type_name: str) -> EndpointFactory:
+        """Return the factory of an endpoint type."""
+        return self._endpoints.get(type_name)
+
+    def pattern_for(self, name: str) -> Pattern:
+        """Return a payload pattern."""
+        return self._patterns.get(name)
+
+    def check_for(self, name: str) -> CheckFactory:
+        """Return the factory of a further check."""
+        return self._checks.get(name)
+
+    def invoker_for(self, mode: str) -> InvokerFactory:
+        """Return the factory of a transfer mode's invoker."""
+        return self._invokers.get(mode)
+
+    def pattern_names(self) -> tuple[str, ...]:
+        """Return the names of the registered payload patterns, sorted."""
+        return self._patterns.names()
+
+    def check_names(self) -> tuple[str, ...]:
+        """Return the names of the registered checks, sorted."""
+        return self._checks.names()
+
+
+def register_builtin_patterns(registry: Registry) -> None:
+    """Register the payload patterns that come with the package, by the call that others use."""
+    from pytest_fileflow.payload import PATTERNS
+
+    for pattern in PATTERNS:
+        registry.payload(pattern)
