@@ -1,0 +1,203 @@
+"""The shipped schema: sound, helpful in an editor, at one with the model and with what explains it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import keyword
+import re
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from pytest_fileflow.config import flow_schema, schema
+from pytest_fileflow.config.explain import KEYWORDS
+from pytest_fileflow.config.rules import _PLACE_VARIABLES
+from pytest_fileflow.config.sizes import MAX_BYTES
+from pytest_fileflow.model import Flow, S3Location, SftpLocation, TestData, Transfer, Validation
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+DEFS = schema()["$defs"]
+APPLICATORS = {
+    "$ref",
+    "$defs",
+    "properties",
+    "patternProperties",
+    "propertyNames",
+    "items",
+    "allOf",
+    "if",
+    "then",
+    "else",
+}
+SILENT = {"$schema", "title", "description", "examples", "default", "errorMessage", "const"}
+
+
+def subschemas(part: Any, *, conditional: bool = False) -> Iterator[tuple[dict[str, Any], bool]]:
+    """Yield every schema in a schema, and whether it stands in an ``if``, whose errors nobody sees."""
+    if not isinstance(part, dict):
+        return
+    yield part, conditional
+    for name in ("properties", "patternProperties", "$defs"):
+        for each in part.get(name, {}).values():
+            yield from subschemas(each, conditional=conditional)
+    for name in ("items", "propertyNames", "additionalProperties", "then", "else", "if"):
+        yield from subschemas(part.get(name), conditional=conditional or name == "if")
+    for each in part.get("allOf", ()):
+        yield from subschemas(each, conditional=conditional)
+
+
+def test_it_is_a_sound_schema_of_the_draft_it_names() -> None:
+    Draft202012Validator.check_schema(schema())
+    assert schema()["$schema"] == Draft202012Validator.META_SCHEMA["$id"]
+
+
+def test_it_ships_with_the_package() -> None:
+    shipped = resources.files("pytest_fileflow.config").joinpath("flow.schema.json").read_text(encoding="utf-8")
+    assert json.loads(shipped) == schema()
+
+
+def test_each_caller_has_a_copy_of_its_own() -> None:
+    schema()["$defs"].clear()
+    assert schema()["$defs"] == DEFS
+
+
+@pytest.mark.parametrize(
+    ("name", "model", "elsewhere"),
+    [
+        ("s3", S3Location, {"type": None}),
+        ("sftp", SftpLocation, {"type": None}),
+        ("transfer", Transfer, {"trigger_file": ["trigger_name", "trigger_content"]}),
+        ("validation", Validation, {}),
+        ("testdata", TestData, {"sizes": ["variants"], "size_bytes": None, "tags": None}),
+        ("flow", Flow, {"$schema": None}),
+    ],
+)
+def test_properties_and_the_models_fields_are_the_same(name: str, model: Any, elsewhere: dict[str, Any]) -> None:
+    properties = set(DEFS[name]["properties"])
+    assert set(elsewhere) <= properties
+    expected = properties - set(elsewhere) | {field for fields in elsewhere.values() for field in fields or ()}
+    assert {field.name for field in dataclasses.fields(model)} - {"origin"} == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "model"),
+    [
+        ("s3", S3Location),
+        ("sftp", SftpLocation),
+        ("transfer", Transfer),
+        ("validation", Validation),
+        ("testdata", TestData),
+        ("flow", Flow),
+    ],
+)
+def test_the_defaults_that_it_shows_are_the_models(name: str, model: Any) -> None:
+    shown = {key: part["default"] for key, part in DEFS[name]["properties"].items() if "default" in part}
+    if name == "testdata":
+        assert shown.pop("size_bytes") == TestData.variants[0].size
+    if name == "transfer":
+        trigger = DEFS[name]["properties"]["trigger_file"]["properties"]
+        assert (trigger["name"]["default"], trigger["content"]["default"]) == ("${file.name}.done", "")
+    fields = {field.name: field for field in dataclasses.fields(model)}
+    for key, default in shown.items():
+        field = fields[key]
+        made = field.default_factory() if field.default is dataclasses.MISSING else field.default
+        assert made == default, key
+
+
+def test_every_keyword_that_can_refuse_is_put_into_words() -> None:
+    used = {name for part, hidden in subschemas(schema()) if not hidden for name in part}
+    assert used - APPLICATORS - SILENT == set(KEYWORDS)
+
+
+def test_what_needs_words_of_its_own_has_them() -> None:
+    for part, hidden in subschemas(schema()):
+        if not hidden:
+            assert "pattern" not in part or part["errorMessage"]
+            assert "not" not in part or part["not"]["errorMessage"]
+
+
+def test_an_editor_has_something_to_show_everywhere() -> None:
+    for part, _ in subschemas(schema()):
+        for key, each in part.get("properties", {}).items():
+            if "const" not in each:
+                described = {**DEFS.get(each.get("$ref", "").removeprefix("#/$defs/"), {}), **each}
+                assert described.get("title"), key
+                assert described.get("description"), key
+
+
+def test_objects_are_closed_but_for_notes_and_what_alerts_and_checks_take() -> None:
+    opened = []
+    for part, hidden in subschemas(schema()):
+        if not hidden and "properties" in part and part.get("additionalProperties") is not False:
+            opened.append(part["title"])
+        elif "properties" in part and not hidden:
+            assert part["patternProperties"] == {"^x-": True}
+    assert opened == ["Endpoint", "Check"]
+
+
+def test_examples_and_defaults_are_valid() -> None:
+    for part, _ in subschemas(schema()):
+        values = [*part.get("examples", ()), *([part["default"]] if "default" in part else [])]
+        validator = Draft202012Validator({**part, "$defs": DEFS})
+        for value in values:
+            validator.validate(value)
+
+
+def test_the_limit_of_a_size_is_the_same_for_numbers_and_texts() -> None:
+    assert DEFS["size"]["maximum"] == MAX_BYTES == 5 * 1024**4
+
+
+def test_both_validators_agree_at_the_edges() -> None:
+    least = {
+        "flow_id": "a",
+        "source": {"type": "S3", "bucket": "aa"},
+        "target": {"type": "S3", "bucket": "aa"},
+    }
+    for change in (
+        {"flow_id": "a\n"},
+        {"flow_id": "é"},
+        {"version": 1.0},
+        {"version": True},
+        {"version": 10**30},
+        {"description": "\x00"},
+        {"testdata": {"size_bytes": "٣B"}},
+        {"testdata": {"filename_prefix": "a\u2028"}},
+        {"testdata": {"filename_prefix": "a\x85"}},
+        {"tags": ["a\n"]},
+    ):
+        document = {**least, **change}
+        assert flow_schema.is_valid(document) == (not list(flow_schema.errors(document))), change
+
+
+def test_reserved_names_are_those_that_pytest_cannot_use_as_markers() -> None:
+    reserved = set(DEFS["tag"]["not"]["enum"])
+    assert {word for word in keyword.kwlist if word in {"and", "or", "not", "True", "False", "None"}} <= reserved
+    assert {"skip", "skipif", "xfail", "parametrize", "usefixtures", "filterwarnings", "timeout"} <= reserved
+    assert set(DEFS["size_name"]["not"]["enum"]) - reserved == {"contract", "canary", "negative"}
+
+
+def test_every_name_that_the_pattern_allows_can_be_selected(pytester: pytest.Pytester) -> None:
+    names = ["nightly", "a/b+c.d-e_f", "1st", "2026"]
+    pattern = re.compile(DEFS["tag"]["pattern"])
+    assert all(pattern.search(name) for name in names)
+    pytester.makeconftest(
+        f"names = {names!r}\n"
+        "def pytest_configure(config):\n"
+        "    for name in names: config.addinivalue_line('markers', name + ': a tag')\n"
+        "def pytest_collection_modifyitems(items):\n"
+        "    for name in names: items[0].add_marker(name)\n"
+    )
+    pytester.makepyfile("def test_one(): pass\ndef test_other(): pass\n")
+    for name in names:
+        result = pytester.runpytest_inprocess("-m", name, "--strict-markers", "-p", "no:cacheprovider")
+        result.assert_outcomes(passed=1, deselected=1)
+
+
+def test_the_variables_of_a_place_are_those_that_it_has() -> None:
+    assert {"bucket"} == _PLACE_VARIABLES["S3"] - _PLACE_VARIABLES["SFTP"]
+    assert {"host", "port", "username", "dir"} == _PLACE_VARIABLES["SFTP"] - _PLACE_VARIABLES["S3"]
