@@ -1,0 +1,233 @@
+"""Starts transfers by invoking their Lambda function."""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+import random
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from pytest_fileflow.clients import (
+    error_code,
+    error_message,
+    evidence_of,
+    http_status,
+    is_kms_refusal,
+    translate,
+    translated,
+)
+from pytest_fileflow.errors import (
+    ConfigInvalid,
+    FileflowError,
+    FunctionFailed,
+    FunctionNotFound,
+    InvokeDenied,
+    InvokeThrottled,
+    InvokeTimeout,
+    KmsDenied,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from botocore.exceptions import ClientError
+
+    from pytest_fileflow.clients import AwsClients
+    from pytest_fileflow.model import Transfer
+
+logger = logging.getLogger(__name__)
+
+# "For synchronous invocations, the maximum payload size is 6 MB. For asynchronous invocations, the
+# maximum payload size is 1 MB." (Lambda API reference, Invoke; 256 KB until October 2025)
+SYNC_PAYLOAD_BYTES: Final = 6 * 1024 * 1024
+ASYNC_PAYLOAD_BYTES: Final = 1024 * 1024
+THROTTLED_TRIES: Final = 6  # the first, and five more
+BACKOFF_SECONDS: Final = 0.5  # doubled with each try, times a random factor of 0.5 to 1.5
+LOG_TAIL_BYTES: Final = 4096  # what Lambda itself returns at most
+RETURNED_CHARACTERS: Final = 1000
+MESSAGE_CHARACTERS: Final = 300
+
+_ACTION = "lambda:InvokeFunction"
+_DENIED_STATUS = 403
+# The function exists and could not be started: its network, file system, code package or state.
+_NOT_STARTED = frozenset(
+    [
+        "EC2AccessDeniedException",
+        "EC2ThrottledException",
+        "EC2UnexpectedException",
+        "EFSIOException",
+        "EFSMountConnectivityException",
+        "EFSMountFailureException",
+        "EFSMountTimeoutException",
+        "ENILimitReachedException",
+        "InvalidRuntimeException",
+        "InvalidSecurityGroupIDException",
+        "InvalidSubnetIDException",
+        "InvalidZipFileException",
+        "RecursiveInvocationException",
+        "ResourceConflictException",
+        "ResourceNotReadyException",
+        "SnapStartException",
+        "SnapStartNotReadyException",
+        "SnapStartTimeoutException",
+        "SubnetIPAddressLimitReachedException",
+    ]
+)
+_NOT_ACCEPTED = frozenset(
+    [
+        "InvalidParameterValueException",
+        "InvalidRequestContentException",
+        "RequestTooLargeException",
+        "UnsupportedMediaTypeException",
+        "ValidationException",
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Started:
+    """What an invocation left as evidence; plain and JSON-safe.
+
+    ``log_tail`` and ``returned`` come from a synchronous invocation only: at most 4 KiB of the
+    function's log, and the start of what it returned.
+    """
+
+    request_id: str | None
+    log_tail: str | None = None
+    returned: str | None = None
+
+
+class LambdaInvoker:
+    """Invokes a transfer's function; sleep and the random factor come in for tests."""
+
+    def __init__(
+        self,
+        clients: AwsClients,
+        *,
+        sleep: Callable[[float], None] = time.sleep,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self._clients = clients
+        self._sleep = sleep
+        self._chance = chance
+
+    def invoke(self, transfer: Transfer, payload: object) -> Started:
+        """Invoke the function of a transfer with a JSON payload.
+
+        Only a throttled invocation (HTTP 429: it did not run) is tried again.
+
+        Raises:
+            FunctionNotFound, InvokeDenied, InvokeThrottled, InvokeTimeout, KmsDenied: as the names say.
+            FunctionFailed: it ran and reported an error, or could not be started.
+            ConfigInvalid: no function is named, or the payload is not JSON or too large.
+            CredentialsUnusable, NetworkError, StorageFailed: no answer about the function itself.
+
+        """
+        arn = transfer.lambda_arn
+        if arn is None:
+            raise ConfigInvalid("transfer.lambda_arn is not set, so there is nothing to invoke")
+        body = _encoded(payload, transfer.invocation, arn)
+        answer = self._call(arn, transfer.invocation, body)
+        started = _started(answer)
+        logger.info("invoked %s: request %s", arn, started.request_id)
+        if answer.get("FunctionError"):
+            raise _function_failed(arn, answer, started)
+        return started
+
+    def _call(self, arn: str, invocation: str, body: bytes) -> dict[str, Any]:
+        client = self._clients.client("lambda", arn)
+        for tried in range(1, THROTTLED_TRIES + 1):
+            answer = _call_once(client, arn, invocation, body)
+            if answer is not None:
+                return answer
+            if tried < THROTTLED_TRIES:
+                self._sleep(BACKOFF_SECONDS * 2 ** (tried - 1) * (0.5 + self._chance()))
+        raise InvokeThrottled(f"{arn} was still throttled at try {THROTTLED_TRIES}")
+
+
+def _encoded(payload: object, invocation: str, arn: str) -> bytes:
+    try:
+        body = json.dumps(payload, allow_nan=False).encode()
+    except (TypeError, ValueError) as error:
+        raise ConfigInvalid(f"transfer.payload for {arn} is not JSON: {error}") from error
+    limit = ASYNC_PAYLOAD_BYTES if invocation == "Event" else SYNC_PAYLOAD_BYTES
+    if len(body) > limit:
+        raise ConfigInvalid(
+            f"transfer.payload for {arn} is {len(body)} bytes long; an invocation of type {invocation} "
+            f"takes at most {limit}"
+        )
+    return body
+
+
+def _call_once(client: Any, arn: str, invocation: str, body: bytes) -> dict[str, Any] | None:
+    """Return Lambda's whole answer, or None where the invocation was throttled."""
+    from botocore.exceptions import ClientError, ReadTimeoutError
+
+    log_type = {"LogType": "Tail"} if invocation == "RequestResponse" else {}
+    with translated(_ACTION, arn):
+        try:
+            answer = client.invoke(FunctionName=arn, InvocationType=invocation, Payload=body, **log_type)
+            return {**answer, "Payload": answer["Payload"].read()}
+        except ReadTimeoutError as error:
+            waited = client.meta.config.read_timeout
+            raise InvokeTimeout(f"{arn} did not return within {waited:g} s; it may still be running") from error
+        except ClientError as error:
+            if error_code(error) == "TooManyRequestsException":
+                logger.info("%s is throttled: %s", arn, error.response.get("Reason"))
+                return None
+            raise _refused(error, arn) from error
+
+
+def _refused(error: ClientError, arn: str) -> FileflowError:
+    code, evidence = error_code(error), evidence_of(error)
+    said = f"{code}: {error_message(error)}"
+    if is_kms_refusal(error):
+        return KmsDenied(f"the KMS key of {arn}'s environment refused: {said}", evidence=evidence)
+    if code == "ResourceNotFoundException":
+        return FunctionNotFound(f"there is no function {arn}: {error_message(error)}", evidence=evidence)
+    if code in _NOT_STARTED:
+        return FunctionFailed(f"{arn} could not be started: {said}", evidence=evidence)
+    if code in _NOT_ACCEPTED:
+        return ConfigInvalid(f"Lambda does not accept the invocation of {arn}: {said}", evidence=evidence)
+    general = translate(error, action=_ACTION, location=arn)
+    if general.cause == "access.denied" and http_status(error) == _DENIED_STATUS:
+        return InvokeDenied(f"{_ACTION} on {arn} was denied: {said}", evidence=evidence)
+    return general
+
+
+def _started(answer: Mapping[str, Any]) -> Started:
+    log = base64.b64decode(answer.get("LogResult") or b"")[-LOG_TAIL_BYTES:]
+    returned = answer["Payload"].decode("utf-8", "replace")
+    return Started(
+        request_id=answer.get("ResponseMetadata", {}).get("RequestId"),
+        log_tail=log.decode("utf-8", "replace") or None,
+        returned=_cut(returned, RETURNED_CHARACTERS) or None,
+    )
+
+
+def _function_failed(arn: str, answer: Mapping[str, Any], started: Started) -> FunctionFailed:
+    evidence = {
+        "lambda_request_id": started.request_id,
+        "log_tail": started.log_tail,
+        "function_error": answer["FunctionError"],
+    }
+    return FunctionFailed(f"{arn} failed with {_error_text(answer['Payload'])}", evidence=evidence)
+
+
+def _error_text(returned: bytes) -> str:
+    """Return ``errorType: errorMessage`` of a failed function, from the object that its runtime returns."""
+    try:
+        report = json.loads(returned)
+    except ValueError:
+        report = None
+    if not isinstance(report, dict):
+        return _cut(returned.decode("utf-8", "replace"), MESSAGE_CHARACTERS) or "an error it did not describe"
+    parts = (report.get("errorType"), report.get("errorMessage"))
+    return _cut(": ".join(str(part) for part in parts if part), MESSAGE_CHARACTERS) or "an unnamed error"
+
+
+def _cut(text: str, limit: int) -> str:
+    return text if len(text) <= limit else f"{text[:limit]}…"
