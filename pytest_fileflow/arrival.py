@@ -1,0 +1,156 @@
+"""Decides from successive looks at the target whether a file has arrived: pure, no clock, no network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pytest_fileflow.model import Latency
+
+if TYPE_CHECKING:
+    from pytest_fileflow.model import Flow, Stat
+
+# How often to look: a tenth of the time waited so far, so that the error of the latency stays
+# small against the latency, and the requests grow with the logarithm of the wait.
+SHARE_OF_AGE = 0.1
+FASTEST_SECONDS = 0.05
+SLOWEST_SECONDS = 5.0
+# A file that is longer than expected does not shrink again; it is judged once it stopped growing.
+OVERSIZE_SETTLE_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """What is awaited: sizes in bytes, times in seconds after the trigger."""
+
+    size: int
+    tolerance: int
+    settle: float
+    slo: float
+    give_up: float
+
+    @classmethod
+    def of(cls, flow: Flow, size: int) -> Expectation:
+        """Return what a flow's config asks of a file of this size."""
+        rules = flow.validation
+        return cls(
+            size,
+            rules.size_tolerance_bytes,
+            rules.post_arrival_wait_seconds,
+            rules.expect_within_seconds,
+            flow.give_up_seconds,
+        )
+
+
+@dataclass(frozen=True)
+class Arrived:
+    """The file stood at its full size, and stayed so for as long as it had to."""
+
+    stat: Stat
+    latency: Latency
+    at: float
+
+
+@dataclass(frozen=True)
+class Oversize:
+    """The file is longer than it should be, and no longer grows."""
+
+    stat: Stat
+    at: float
+
+
+@dataclass(frozen=True)
+class GaveUp:
+    """SLO and grace are over. ``stat`` is what lay there last; ``seen_full`` that it once had arrived."""
+
+    stat: Stat | None
+    at: float
+    growing: bool
+    seen_full: bool
+
+
+Decision = Arrived | Oversize | GaveUp
+
+
+class Arrival:
+    """The looks at one awaited file so far. Times are monotonic seconds.
+
+    The arrival is stamped when the file first shows its full size, not when that was confirmed;
+    its resolution is the time since the look before, which did not show it yet.
+    """
+
+    def __init__(self, expected: Expectation, triggered: float):
+        self.expected = expected
+        self.triggered = triggered
+        self._asked = triggered  # when the last look was asked: what it did not show was not there then
+        self._stat: Stat | None = None
+        self._changed = triggered
+        self._full_at: float | None = None
+        self._full_after = triggered
+        self._seen_full = False
+
+    def look(self, asked: float, answered: float, stat: Stat | None) -> Decision | None:
+        """Take in one answer; return the decision, or None while there is nothing to decide."""
+        self._note(asked, answered, stat)
+        if stat is None:
+            return self._give_up(answered)
+        stable = answered - self._changed
+        if self._full_at is not None:
+            if stable >= self.expected.settle:
+                return self._arrived(stat)
+            return None  # whole, and only its stability is still watched: never cut short by the deadline
+        if self._too_long(stat) and stable >= max(self.expected.settle, OVERSIZE_SETTLE_SECONDS):
+            return Oversize(stat, answered)
+        return self._give_up(answered)
+
+    def start_over(self) -> None:
+        """Forget what was seen: it was not the whole file after all."""
+        self._stat = self._full_at = None
+        self._changed = self._asked
+
+    def next_look(self, now: float, jitter: float = 1.0) -> float:
+        """Return when to look again, in monotonic seconds.
+
+        The wait is multiplied by ``jitter``, except that the SLO and the end are looked at exactly.
+        """
+        wait = jitter * min(max((now - self.triggered) * SHARE_OF_AGE, FASTEST_SECONDS), SLOWEST_SECONDS)
+        settled = self._settled_at()
+        if settled > now:
+            wait = min(wait, max(settled - now, FASTEST_SECONDS))
+        due = now + wait
+        for deadline in (self.expected.slo, self.expected.give_up):
+            moment = self.triggered + deadline
+            if now < moment < due:
+                return moment
+        return due
+
+    def _settled_at(self) -> float:
+        if self._stat is None:
+            return self.triggered
+        least = 0.0 if self._full_at is not None else OVERSIZE_SETTLE_SECONDS
+        return self._changed + max(self.expected.settle, least)
+
+    def _note(self, asked: float, answered: float, stat: Stat | None) -> None:
+        before = self._stat
+        if (before and (before.size, before.version)) != (stat and (stat.size, stat.version)):
+            self._changed = answered
+        full = stat is not None and abs(stat.size - self.expected.size) <= self.expected.tolerance
+        if not full:
+            self._full_at = None
+        elif self._full_at is None:
+            self._full_at, self._full_after = answered, self._asked
+            self._seen_full = True
+        self._stat, self._asked = stat, asked
+
+    def _too_long(self, stat: Stat) -> bool:
+        return stat.size > self.expected.size + self.expected.tolerance
+
+    def _arrived(self, stat: Stat) -> Arrived:
+        at = self._full_at if self._full_at is not None else self._changed
+        return Arrived(stat, Latency(at - self.triggered, at - self._full_after), at)
+
+    def _give_up(self, now: float) -> GaveUp | None:
+        if now < self.triggered + self.expected.give_up:
+            return None
+        growing = self._stat is not None and now - self._changed < SLOWEST_SECONDS
+        return GaveUp(self._stat, now, growing, self._seen_full)

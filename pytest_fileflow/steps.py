@@ -1,0 +1,274 @@
+"""The life of a run: prepare, seed, trigger, (await arrival), verify, clean up. Each step is (flow, run) -> run.
+
+Nothing here knows pytest, threads or the schedule, so the same steps serve any host that can call
+them one after the other.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+from typing import TYPE_CHECKING
+
+from pytest_fileflow import checks, diagnosis, payload, template
+from pytest_fileflow.errors import (
+    AuthRejected,
+    CleanupResidue,
+    ConfigInvalid,
+    FileflowError,
+    FlowError,
+    NetworkError,
+    StorageFailed,
+)
+from pytest_fileflow.model import PASSED, CheckResult, Observed, PayloadFile, Run, S3Location, Verdict
+from pytest_fileflow.streams import Changed, open_payload, read
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pytest_fileflow.arrival import Arrived
+    from pytest_fileflow.endpoints import Endpoint
+    from pytest_fileflow.model import Case, Flow, Location, Side, Stat
+    from pytest_fileflow.streams import Tools
+
+SECOND_LOOK_SECONDS = 2.0  # SFTP's modification time has a resolution of one second
+
+
+def prepare(case: Case, tools: Tools, attempt: int = 1, run_id: str | None = None) -> Run:
+    """Name the run and its file, and make its SHA-256. Nothing is sent.
+
+    Raises ConfigInvalid where the file name or size cannot be made.
+    """
+    flow, now = case.flow, tools.clock.utc()
+    run_id = run_id or payload.new_run_id()
+    pattern = tools.registry.pattern_for(flow.testdata.pattern)
+    size = case.variant.size
+    name = payload.file_name(flow.testdata, pattern, flow_id=flow.flow_id, run_id=run_id, size=size, now=now)
+    file = PayloadFile(name, size, payload.digest(pattern, run_id, size), pattern.name)
+    run = Run(run_id, flow.flow_id, case.variant.label, flow.direction, attempt, file)
+    return run.with_stamp("prepared", tools.clock.stamp())
+
+
+def unprepared(case: Case, attempt: int) -> Run:
+    """Return the run of a case whose file could not even be named, for its record."""
+    file = PayloadFile("", case.variant.size, "", case.flow.testdata.pattern)
+    return Run(payload.new_run_id(), case.flow.flow_id, case.variant.label, case.flow.direction, attempt, file)
+
+
+def manifest(run: Run) -> bytes:
+    """Return the manifest that is written beside the file, and kept with the results."""
+    return payload.manifest(
+        flow_id=run.flow_id,
+        run_id=run.run_id,
+        case=run.case,
+        file=run.file,
+        created_utc=run.timeline["prepared"],
+    )
+
+
+def check_target(flow: Flow, run: Run, tools: Tools) -> Run:
+    """Look at the target before anything is sent: a login or permission that fails there is known at once."""
+    if tools.endpoint(flow.target).stat(run.file.name) is not None:
+        raise StorageFailed(f"{flow.target.uri(run.file.name)} was there before it was sent")
+    return run
+
+
+def enter_ledger(flow: Flow, run: Run) -> Run:
+    """Note every name that seeding and transfer may write, before the first byte is sent.
+
+    So an interrupted step is cleaned up too.
+    """
+    names = (run.file.name, *run.file.sidecars)
+    trigger: tuple[tuple[Side, str], ...] = ()
+    if flow.transfer.mode == "trigger_file":
+        # A transfer that sweeps its source delivers the trigger file as well.
+        trigger = (("source", trigger_name(flow, run)), ("target", trigger_name(flow, run)))
+    sides: tuple[Side, ...] = ("source", "target")
+    return dataclasses.replace(run, written=(*((side, name) for side in sides for name in names), *trigger))
+
+
+def seed(flow: Flow, run: Run, tools: Tools) -> Run:
+    """Write the sidecars, then the data file, whole, since its appearance may start the transfer."""
+    source = tools.endpoint(flow.source)
+    tags = {"flow_id": run.flow_id, "test_run_id": run.run_id, "synthetic": "true"}
+    digest_name, manifest_name = run.file.sidecars
+    for name, content in (
+        (digest_name, payload.sha256_sidecar(run.file.sha256)),
+        (manifest_name, manifest(run)),
+    ):
+        source.put(name, io.BytesIO(content), len(content), tags)
+    with open_payload(run, tools) as body:
+        source.put(run.file.name, body, run.file.size, tags)
+    return run.with_stamp("seeded", tools.clock.stamp())
+
+
+def trigger(flow: Flow, run: Run, tools: Tools) -> Run:
+    """Start the transfer and return its request id and log tail as evidence.
+
+    A synchronous invocation returns when the function does. Raises a TriggerError where the
+    function is absent, denied, throttled, or failed.
+    """
+    if flow.transfer.mode == "event":
+        return run
+    if flow.transfer.mode == "trigger_file":
+        content = str(_fill(flow.transfer.trigger_content, flow, run)).encode()
+        tools.endpoint(flow.source).put(trigger_name(flow, run), io.BytesIO(content), len(content), {})
+        return run
+    started = tools.invoke(flow.transfer, _fill(flow.transfer.payload, flow, run))
+    evidence = {"lambda_request_id": started.request_id, "log_tail": started.log_tail}
+    return run.with_evidence(**{name: value for name, value in evidence.items() if value})
+
+
+def trigger_name(flow: Flow, run: Run) -> str:
+    """Return the name of the trigger file; raises ConfigInvalid where it is no plain file name."""
+    name = str(_fill(flow.transfer.trigger_name, flow, run))
+    payload.check_name(name)
+    return name
+
+
+def _fill(value: object, flow: Flow, run: Run) -> object:
+    try:
+        return template.substitute(value, template_variables(flow, run))
+    except template.UnknownVariable as error:
+        raise ConfigInvalid(f"transfer of {flow.flow_id}: {error}") from error
+
+
+def template_variables(flow: Flow, run: Run) -> dict[str, str]:
+    """Return what ``${…}`` may stand for in a payload or a trigger file."""
+    file = run.file
+    variables = {
+        "run_id": run.run_id,
+        "flow_id": run.flow_id,
+        "file.name": file.name,
+        "file.size": str(file.size),
+        "file.sha256": file.sha256,
+    }
+    return {
+        **variables,
+        **_place("source", flow.source, file.name),
+        **_place("target", flow.target, file.name),
+    }
+
+
+def _place(side: str, location: Location, name: str) -> dict[str, str]:
+    if isinstance(location, S3Location):
+        key = location.key(name)
+        known = {"bucket": location.bucket, "key": key, "path": key}
+    else:
+        path = location.path(name)
+        known = {
+            "host": location.host,
+            "port": str(location.port),
+            "username": location.username,
+            "dir": location.dir,
+            "path": path,
+            "key": path.lstrip("/"),
+        }
+    return {f"{side}.{field}": value for field, value in {**known, "uri": location.uri(name)}.items()}
+
+
+def verify(flow: Flow, run: Run, arrived: Arrived, tools: Tools) -> Run:
+    """Judge what arrived: size, SHA-256, latency, encryption key, further checks; sets the verdict.
+
+    Raises Changed where the file is no longer the one that was seen to arrive.
+    """
+    target = tools.endpoint(flow.target)
+    expected = checks.Expected(run.file.size, run.file.sha256, flow.validation.size_tolerance_bytes)
+    stat = _still_there(target, arrived.stat)
+    further = [tools.registry.check_for(spec.name)(spec.options, expected) for spec in flow.validation.checks]
+    sha256 = checks.Sha256Check(expected)
+    if flow.validation.checksum == "SHA256" or further:
+        _feed(target, stat, (sha256, *further), tools)
+    results = [checks.size_check(expected, stat.size)]
+    if flow.validation.checksum == "SHA256" and stat.size == run.file.size:
+        results.append(sha256.result())
+        if not results[-1].passed:
+            _confirm(target, stat, sha256.hexdigest, tools)
+    results.append(checks.latency_check(flow.validation.expect_within_seconds, arrived.latency))
+    results += [check.result() for check in further]
+    if isinstance(flow.target, S3Location) and flow.target.kms_key_arn:
+        kms = checks.kms_check(flow.target.kms_key_arn, stat)
+        results += [kms] if kms else []
+    observed = Observed(
+        flow.target.uri(stat.name),
+        stat.size,
+        sha256.hexdigest if flow.validation.checksum == "SHA256" else None,
+    )
+    run = dataclasses.replace(run, observed=observed, latency=arrived.latency, checks=tuple(results))
+    return judge(flow, run.with_stamp("verified", tools.clock.stamp()), tools)
+
+
+def judge(flow: Flow, run: Run, tools: Tools) -> Run:
+    """Set the verdict that follows from a run's checks."""
+    failed = next((check for check in _by_weight(run.checks) if not check.passed), None)
+    if failed is None:
+        return dataclasses.replace(run, verdict=PASSED)
+    return dataclasses.replace(run, verdict=diagnosis.of_check(flow, run, failed, tools))
+
+
+def _by_weight(results: tuple[CheckResult, ...]) -> list[CheckResult]:
+    # A wrong file is the graver fault: "late" is said only of a file that arrived intact.
+    return sorted(results, key=lambda check: check.name == "latency")
+
+
+def _still_there(target: Endpoint, seen: Stat) -> Stat:
+    stat = target.stat(seen.name)
+    if stat is None or (stat.size, stat.version) != (seen.size, seen.version):
+        raise Changed
+    return stat
+
+
+def _feed(target: Endpoint, stat: Stat, readers: tuple[checks.StreamCheck, ...], tools: Tools) -> None:
+    for chunk in read(target, stat, tools):
+        for reader in readers:
+            reader.feed(chunk)
+
+
+def _confirm(target: Endpoint, stat: Stat, digest: str, tools: Tools) -> None:
+    """Read again what does not match: a file that some writer still works on is not corrupt but not whole."""
+    tools.clock.sleep(SECOND_LOOK_SECONDS)
+    again = checks.Sha256Check(checks.Expected(stat.size, digest, 0))
+    _feed(target, _still_there(target, stat), (again,), tools)
+    if again.hexdigest != digest:
+        raise Changed
+    _still_there(target, stat)
+
+
+def clean_up(flow: Flow, run: Run, tools: Tools) -> Run:
+    """Remove what the ledger names, at both ends; what could not be removed becomes the run's residue."""
+    residue = {**_remove("source", flow.source, run, tools), **_remove("target", flow.target, run, tools)}
+    run = dataclasses.replace(run, residue=tuple(residue)).with_stamp("cleaned", tools.clock.stamp())
+    if residue and run.verdict == PASSED:
+        return dataclasses.replace(run, verdict=_residue_verdict(residue))
+    return run.with_evidence(cleanup=sorted(set(residue.values()))) if residue else run
+
+
+def _remove(side: Side, location: Location, run: Run, tools: Tools) -> dict[str, str]:
+    """Remove a side's files; return those that stay, by URI, each with the reason."""
+    residue: dict[str, str] = {}
+    unreachable = ""
+    for name in (name for written, name in run.written if written == side):
+        try:
+            if not unreachable:
+                tools.endpoint(location).delete(name)
+        except (NetworkError, AuthRejected) as error:
+            unreachable = error.reason  # each further try would wait as long, for the same answer
+        except FileflowError as error:
+            residue[location.uri(name)] = error.reason
+        if unreachable:
+            residue[location.uri(name)] = unreachable
+    return residue
+
+
+def _residue_verdict(residue: Mapping[str, str]) -> Verdict:
+    number = f"{len(residue)} file{'s' if len(residue) > 1 else ''}"
+    first, why = next(iter(residue.items()))
+    return verdict_of(
+        CleanupResidue(f"arrived intact, but {number} could not be removed, first {first}: {why}"),
+    )
+
+
+def verdict_of(error: FileflowError) -> Verdict:
+    """Return the verdict of a run that an error ended."""
+    outcome = "failed" if isinstance(error, FlowError) else "error"
+    return Verdict(outcome, error.cause, error.reason, error.hint, error.evidence)  # type: ignore[arg-type]

@@ -1,0 +1,107 @@
+"""The bytes of a run: as they should be, made again from its run id, and as they lie at an endpoint."""
+
+from __future__ import annotations
+
+import io
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, BinaryIO
+
+from pytest_fileflow import payload
+from pytest_fileflow.errors import Interrupted, NetworkError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from pytest_fileflow.clock import Clock
+    from pytest_fileflow.endpoints import Endpoint
+    from pytest_fileflow.invoke import Started
+    from pytest_fileflow.model import Location, Run, Stat, Transfer
+    from pytest_fileflow.registry import Registry
+
+logger = logging.getLogger(__name__)
+
+READ_ATTEMPTS = 3  # a read that breaks in the middle goes on where it stopped, this often in all
+
+
+def never_cancelled() -> bool:
+    """Return False: the default for steps that nobody interrupts."""
+    return False
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What the steps work with. ``cancelled`` is asked between blocks and ends a step early."""
+
+    endpoint: Callable[[Location], Endpoint]
+    invoke: Callable[[Transfer, object], Started]
+    registry: Registry
+    clock: Clock
+    cancelled: Callable[[], bool] = never_cancelled
+
+
+class Changed(Exception):
+    """The file changed or vanished while it was verified: it was not whole yet, and is waited for again."""
+
+
+def open_payload(run: Run, tools: Tools) -> BinaryIO:
+    """Return the run's bytes as a stream that ends with Interrupted once the run is cancelled."""
+    pattern = tools.registry.pattern_for(run.file.pattern)
+    stream = payload.open_payload(pattern, run.run_id, run.file.size)
+    return io.BufferedReader(_Cancellable(stream, tools.cancelled), buffer_size=256 * 1024)
+
+
+class _Cancellable(io.RawIOBase):
+    def __init__(self, stream: BinaryIO, cancelled: Callable[[], bool]):
+        self._stream = stream
+        self._cancelled = cancelled
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return self._stream.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._stream.tell()
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        if self._cancelled():
+            raise Interrupted("the session ended while the file was being sent")
+        data = self._stream.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def close(self) -> None:
+        self._stream.close()
+        super().close()
+
+
+def read(target: Endpoint, stat: Stat, tools: Tools) -> Iterator[bytes]:
+    """Stream a file as it was seen; a broken connection is taken up again where it broke.
+
+    Raises Changed where the file is gone or another one, NetworkError where the connection keeps
+    breaking.
+    """
+    offset = 0
+    for attempt in range(1, READ_ATTEMPTS + 1):
+        try:
+            with target.open(stat.name, offset, stat.version) as chunks:
+                if chunks is None:
+                    raise Changed
+                for chunk in chunks:
+                    if tools.cancelled():
+                        raise Interrupted("the session ended while the file was being verified")
+                    offset += len(chunk)
+                    yield chunk
+        except NetworkError as error:  # noqa: PERF203 - three rounds at the most
+            if attempt == READ_ATTEMPTS:
+                raise
+            logger.info("reading %s broke at byte %d: %s", stat.name, offset, error.reason)
+        else:
+            break
+    if offset != stat.size:
+        raise Changed

@@ -1,0 +1,191 @@
+"""Waits for many files at once: one look a location and tick, whatever the number of runs that wait there."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import logging
+import random
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from pytest_fileflow.errors import FileflowError, NetworkError, TesterBug
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pytest_fileflow.arrival import Arrival, Decision
+    from pytest_fileflow.clock import Clock
+    from pytest_fileflow.endpoints import Endpoint
+    from pytest_fileflow.model import Stat
+
+logger = logging.getLogger(__name__)
+
+STAT_AT_MOST = 3  # names awaited at one location up to which each is asked for by itself; above, one listing
+LISTING_LIMIT = 5000
+JITTER = 0.1  # share of a wait; keeps many watchers from looking in step
+# One dropped connection in a wait of minutes says nothing about the flow; a network error that
+# stays does. So a network error ends the wait once it has been the answer this often in a row.
+NETWORK_ERRORS_IN_A_ROW = 3
+RETRY_SECONDS = 0.5
+
+
+@dataclass
+class Awaited:
+    """One file that a run waits for; ``tell`` is called once, with the decision or the error that ended the wait."""
+
+    name: str
+    arrival: Arrival
+    tell: Callable[[Decision | FileflowError], None]
+
+
+@dataclass
+class _Place:
+    endpoint: Endpoint
+    awaited: dict[str, Awaited] = field(default_factory=dict)
+    errors: int = 0
+    looking: bool = False
+    due: float = float("inf")
+
+
+class Watcher:
+    """A thread that keeps the schedule, and a pool that asks.
+
+    ``add`` and ``remove`` may be called from any thread. A place that does not answer delays only
+    the runs that wait there.
+    """
+
+    def __init__(self, clock: Clock, lookers: int = 32):
+        self._clock = clock
+        self._changed = threading.Condition()
+        self._places: dict[object, _Place] = {}
+        self._timers: list[tuple[float, int, Callable[[], None]]] = []
+        self._order = itertools.count()
+        self._pool = ThreadPoolExecutor(lookers, thread_name_prefix="fileflow-look")
+        self._closed = False
+        self._thread = threading.Thread(target=self._keep_schedule, name="fileflow-watch", daemon=True)
+        self._thread.start()
+
+    def add(self, endpoint: Endpoint, awaited: Awaited) -> None:
+        """Start to wait for a file at an endpoint's location."""
+        with self._changed:
+            place = self._places.setdefault(endpoint.location, _Place(endpoint))
+            place.awaited[awaited.name] = awaited
+            place.due = self._clock.monotonic()
+            self._changed.notify()
+
+    def remove(self, endpoint: Endpoint, name: str) -> bool:
+        """Stop waiting for a file; return whether it was still awaited (then ``tell`` is never called)."""
+        with self._changed:
+            place = self._places.get(endpoint.location)
+            return place is not None and place.awaited.pop(name, None) is not None
+
+    def call_at(self, moment: float, action: Callable[[], None]) -> None:
+        """Call a quick function at a monotonic moment, or never if the watcher is closed before."""
+        with self._changed:
+            heapq.heappush(self._timers, (moment, next(self._order), action))
+            self._changed.notify()
+
+    def close(self) -> None:
+        """Stop looking; what is still awaited is never told."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+        self._thread.join()
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def _keep_schedule(self) -> None:
+        while True:
+            with self._changed:
+                if self._closed:
+                    return
+                now = self._clock.monotonic()
+                actions = self._due_actions(now)
+                for place in self._due_places(now):
+                    place.looking = True
+                    self._pool.submit(self._visit, place)
+                if not actions:
+                    self._changed.wait(self._until_next(now))
+            for action in actions:
+                action()
+
+    def _due_actions(self, now: float) -> list[Callable[[], None]]:
+        actions = []
+        while self._timers and self._timers[0][0] <= now:
+            actions.append(heapq.heappop(self._timers)[2])
+        return actions
+
+    def _due_places(self, now: float) -> list[_Place]:
+        for location, place in list(self._places.items()):
+            if not place.awaited and not place.looking:
+                del self._places[location]
+        return [place for place in self._places.values() if not place.looking and place.due <= now]
+
+    def _until_next(self, now: float) -> float | None:
+        moments = [place.due for place in self._places.values() if not place.looking]
+        moments += [self._timers[0][0]] if self._timers else []
+        return max(0.0, min(moments) - now) if moments else None
+
+    def _visit(self, place: _Place) -> None:
+        with self._changed:
+            awaited = list(place.awaited.values())
+        ended = self._look(place, awaited)
+        with self._changed:
+            ended = [(one, outcome) for one, outcome in ended if place.awaited.get(one.name) is one]
+            for one, _ in ended:
+                del place.awaited[one.name]
+            place.looking = False
+            place.due = self._next_due(place)
+            self._changed.notify()
+        for one, outcome in ended:
+            one.tell(outcome)
+
+    def _look(self, place: _Place, awaited: list[Awaited]) -> list[tuple[Awaited, Decision | FileflowError]]:
+        asked = self._clock.monotonic()
+        try:
+            found = _ask(place.endpoint, [one.name for one in awaited])
+        except NetworkError as error:
+            place.errors += 1
+            logger.info("look %d at %s failed: %s", place.errors, place.endpoint.location.uri(), error.reason)
+            return [(one, error) for one in awaited] if place.errors >= NETWORK_ERRORS_IN_A_ROW else []
+        except FileflowError as error:
+            return [(one, error) for one in awaited]
+        except Exception as error:
+            logger.exception("looking at %s", place.endpoint.location.uri())
+            bug = TesterBug(f"looking at the target failed unexpectedly: {type(error).__name__}")
+            return [(one, bug) for one in awaited]
+        place.errors = 0
+        answered = self._clock.monotonic()
+        decided = [(one, one.arrival.look(asked, answered, found.get(one.name))) for one in awaited]
+        return [(one, decision) for one, decision in decided if decision is not None]
+
+    def _next_due(self, place: _Place) -> float:
+        now = self._clock.monotonic()
+        if place.errors:
+            return now + RETRY_SECONDS * place.errors
+        jitter = random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 - spreads requests, guards nothing
+        return min((one.arrival.next_look(now, jitter) for one in place.awaited.values()), default=float("inf"))
+
+
+def _ask(endpoint: Endpoint, names: list[str]) -> dict[str, Stat]:
+    if len(names) > STAT_AT_MOST:
+        listed = endpoint.list(_common_prefix(names), LISTING_LIMIT)
+        found = {stat.name: stat for stat in listed}
+        if len(listed) < LISTING_LIMIT:
+            return found
+        # More foreign files than one listing shows: what it did not show is asked for by name.
+        missing = [name for name in names if name not in found]
+        return {**found, **_ask_each(endpoint, missing)}
+    return _ask_each(endpoint, names)
+
+
+def _common_prefix(names: list[str]) -> str:
+    first, last = min(names), max(names)
+    return first[: next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), len(first))]
+
+
+def _ask_each(endpoint: Endpoint, names: list[str]) -> dict[str, Stat]:
+    answers = {name: endpoint.stat(name) for name in names}
+    return {name: stat for name, stat in answers.items() if stat is not None}

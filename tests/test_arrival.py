@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import pytest
+
+from pytest_fileflow.arrival import Arrival, Arrived, Expectation, GaveUp, Oversize
+from pytest_fileflow.model import Stat
+
+WHOLE = 100
+
+
+def arrival(settle: float = 0.0, slo: float = 10.0, give_up: float = 11.0, tolerance: int = 0) -> Arrival:
+    return Arrival(Expectation(WHOLE, tolerance, settle, slo, give_up), triggered=1000.0)
+
+
+def stat(size: int, version: str = "v1") -> Stat:
+    return Stat("f", size, version)
+
+
+def test_arrival_is_stamped_when_first_seen_whole_and_its_resolution_is_the_time_since_the_look_before():
+    watch = arrival()
+    assert watch.look(1001.0, 1001.1, None) is None
+    decision = watch.look(1003.0, 1003.1, stat(WHOLE))
+    assert isinstance(decision, Arrived)
+    assert decision.latency.seconds == pytest.approx(3.1)
+    assert decision.latency.resolution == pytest.approx(2.1)  # asked at 1001.0, it was not there
+
+
+def test_the_wait_for_stability_does_not_count_into_the_latency():
+    watch = arrival(settle=5)
+    assert watch.look(1002.0, 1002.0, stat(WHOLE)) is None
+    assert watch.look(1004.0, 1004.0, stat(WHOLE)) is None
+    decision = watch.look(1007.0, 1007.0, stat(WHOLE))
+    assert isinstance(decision, Arrived)
+    assert decision.latency.seconds == pytest.approx(2.0)
+
+
+def test_a_growing_file_is_not_judged():
+    watch = arrival()
+    for second in range(1, 10):
+        assert watch.look(1000.0 + second, 1000.0 + second, stat(second * 10, f"v{second}")) is None
+    assert isinstance(watch.look(1010.0, 1010.0, stat(WHOLE, "v10")), Arrived)
+
+
+def test_a_touched_file_of_full_size_must_be_stable_again_but_keeps_its_arrival():
+    watch = arrival(settle=2)
+    assert watch.look(1001.0, 1001.0, stat(WHOLE, "a")) is None
+    assert watch.look(1002.5, 1002.5, stat(WHOLE, "b")) is None
+    assert watch.look(1003.5, 1003.5, stat(WHOLE, "b")) is None
+    decision = watch.look(1004.6, 1004.6, stat(WHOLE, "b"))
+    assert isinstance(decision, Arrived)
+    assert decision.latency.seconds == pytest.approx(1.0)
+
+
+def test_a_file_that_is_whole_at_the_deadline_is_watched_until_it_is_stable():
+    watch = arrival(settle=5)
+    assert watch.look(1010.5, 1010.5, stat(WHOLE)) is None
+    assert watch.look(1012.0, 1012.0, stat(WHOLE)) is None
+    assert isinstance(watch.look(1015.6, 1015.6, stat(WHOLE)), Arrived)
+
+
+def test_a_file_that_vanishes_before_it_was_stable_has_been_seen():
+    watch = arrival(settle=5)
+    assert watch.look(1002.0, 1002.0, stat(WHOLE)) is None
+    assert watch.look(1003.0, 1003.0, None) is None
+    decision = watch.look(1011.0, 1011.0, None)
+    assert decision == GaveUp(None, 1011.0, growing=False, seen_full=True)
+
+
+def test_nothing_at_the_end_is_given_up_and_not_before():
+    watch = arrival()
+    assert watch.look(1010.99, 1010.99, None) is None
+    assert watch.look(1011.0, 1011.0, None) == GaveUp(None, 1011.0, growing=False, seen_full=False)
+
+
+def test_a_short_file_is_judged_at_the_end_only_and_says_whether_it_still_grew():
+    watch = arrival()
+    assert watch.look(1002.0, 1002.0, stat(60)) is None
+    decision = watch.look(1011.0, 1011.0, stat(60))
+    assert isinstance(decision, GaveUp)
+    assert not decision.growing
+    watch = arrival()
+    assert watch.look(1010.0, 1010.0, stat(60)) is None
+    decision = watch.look(1011.0, 1011.0, stat(70, "v2"))
+    assert isinstance(decision, GaveUp)
+    assert decision.growing
+
+
+def test_a_file_that_is_too_long_is_judged_once_it_stopped_growing():
+    watch = arrival()
+    assert watch.look(1001.0, 1001.0, stat(WHOLE + 1)) is None
+    assert watch.look(1002.0, 1002.0, stat(WHOLE + 2, "v2")) is None
+    assert watch.look(1003.0, 1003.0, stat(WHOLE + 2, "v2")) is None
+    assert watch.look(1004.1, 1004.1, stat(WHOLE + 2, "v2")) == Oversize(stat(WHOLE + 2, "v2"), 1004.1)
+
+
+def test_a_size_within_the_tolerance_is_whole():
+    watch = arrival(tolerance=5)
+    assert isinstance(watch.look(1001.0, 1001.0, stat(WHOLE - 5)), Arrived)
+
+
+def test_looks_start_fast_back_off_and_meet_the_deadlines_exactly():
+    watch = arrival(slo=300, give_up=330)
+    assert watch.next_look(1000.0) == pytest.approx(1000.05)
+    assert watch.next_look(1010.0) == pytest.approx(1011.0)
+    assert watch.next_look(1100.0) == pytest.approx(1105.0)
+    assert watch.next_look(1298.0, jitter=1.1) == 1300.0
+    assert watch.next_look(1300.0) == pytest.approx(1305.0)
+    assert watch.next_look(1327.0) == 1330.0
+
+
+def test_a_stable_wait_ends_as_soon_as_it_may():
+    watch = arrival(settle=2, slo=300, give_up=330)
+    watch.look(1100.0, 1100.0, stat(WHOLE))
+    assert watch.next_look(1100.0) == pytest.approx(1102.0)
+
+
+def test_after_starting_over_the_file_must_be_seen_and_be_stable_again():
+    watch = arrival(settle=1)
+    watch.look(1001.0, 1001.0, stat(WHOLE))
+    assert isinstance(watch.look(1002.1, 1002.1, stat(WHOLE)), Arrived)
+    watch.start_over()
+    assert watch.look(1003.0, 1003.0, stat(WHOLE, "v2")) is None
+    decision = watch.look(1004.1, 1004.1, stat(WHOLE, "v2"))
+    assert isinstance(decision, Arrived)
+    assert decision.latency.seconds == pytest.approx(3.0)

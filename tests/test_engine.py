@@ -1,0 +1,414 @@
+from __future__ import annotations
+
+import dataclasses
+import threading
+
+import pytest
+
+from pytest_fileflow.clock import Clock
+from pytest_fileflow.engine import Engine, Limits
+from pytest_fileflow.errors import AccessDenied, ConnectionLost, FunctionFailed, LocationMissing
+from pytest_fileflow.model import Case, Flow, S3Location, TestData, Transfer, Validation, Variant
+from pytest_fileflow.registry import Registry, register_builtin_patterns
+from pytest_fileflow.streams import Tools
+from tests.support.memory import World
+
+SOURCE = S3Location("source", "out/")
+TARGET = S3Location("target", "in/")
+
+
+def make_case(flow_id: str = "flow", size: int = 10_000, transfer: Transfer | None = None, **validation: float) -> Case:
+    rules = {
+        "expect_within_seconds": 5.0,
+        "grace_seconds": 0.5,
+        "post_arrival_wait_seconds": 0.0,
+        **validation,
+    }
+    variant = Variant("", size)
+    return Case(
+        Flow(
+            flow_id,
+            SOURCE,
+            TARGET,
+            transfer or Transfer("invoke", "function"),
+            Validation(**rules),
+            TestData((variant,)),
+            origin="flows/flow.yaml:1",
+        ),
+        variant,
+    )
+
+
+class Bench:
+    """An engine over a world in memory."""
+
+    def __init__(self, world: World, limits: Limits | None = None):
+        self.world = world
+        world.route(SOURCE, TARGET)
+        registry = Registry()
+        register_builtin_patterns(registry)
+        clock = dataclasses.replace(Clock(), sleep=lambda seconds: None)
+        self.tools = Tools(world.endpoint, world.invoke, registry, clock)
+        self.recorded = []
+        self.engine = Engine(limits or Limits(8, 100), clock, self.record)
+
+    def record(self, case, run):
+        self.recorded.append(run)
+        return run
+
+    def run(self, case: Case, key: str = "key"):
+        self.engine.launch(key, case, self.tools, clean_up=True)
+        return self.engine.result(key)
+
+
+@pytest.fixture
+def bench():
+    benches = []
+
+    def make(world: World, limits: Limits | None = None) -> Bench:
+        benches.append(Bench(world, limits))
+        return benches[-1]
+
+    yield make
+    for one in benches:
+        one.engine.close()
+
+
+def test_a_good_transfer_passes_and_leaves_nothing_behind(bench):
+    world = World()
+    run = bench(world).run(make_case())
+    assert run.verdict.outcome == "passed", run.verdict
+    assert run.observed.size == 10_000
+    assert run.observed.sha256 == run.file.sha256
+    assert [check.name for check in run.checks] == ["size", "sha256", "latency"]
+    assert list(run.timeline) == ["prepared", "seeded", "triggered", "arrived", "verified", "cleaned"]
+    assert run.latency.seconds >= run.latency.resolution >= 0
+    assert run.evidence["lambda_request_id"] == "request-1"
+    assert world.storage.everything() == []
+
+
+def test_sidecars_are_written_before_the_file(bench):
+    world = World()
+    written = []
+    put = world.storage.put
+    world.storage.put = lambda place, name, content: (written.append(name), put(place, name, content))
+    run = bench(world).run(make_case())
+    assert written[:3] == [*run.file.sidecars, run.file.name]
+
+
+def fails(run, cause, *parts):
+    assert (run.verdict.outcome, run.verdict.cause) == ("failed", cause), run.verdict
+    assert run.verdict.hint
+    for part in parts:
+        assert part in run.verdict.reason
+
+
+def test_late_is_told_from_missing_with_by_how_much(bench):
+    run = bench(World(delay=0.5)).run(make_case(expect_within_seconds=0.2, grace_seconds=5))
+    fails(run, "late", "over the SLO of 0.20 s")
+    assert run.latency.seconds - run.latency.resolution > 0.2
+
+
+def test_a_file_that_arrives_after_the_grace_is_missing(bench):
+    run = bench(World(delay=30)).run(make_case(expect_within_seconds=0.2, grace_seconds=0.2))
+    fails(run, "missing.not_picked_up", "still lies at s3://source/out/", "within 0.40 s")
+
+
+def test_a_file_that_was_taken_and_not_delivered_is_lost(bench):
+    world = World(damage=lambda content: None)
+    world.moves = True
+    run = bench(world).run(make_case(expect_within_seconds=0.3, grace_seconds=0.1))
+    fails(run, "missing.lost", "is gone from s3://source/out/")
+
+
+@pytest.mark.parametrize(
+    ("damage", "sentence"),
+    [
+        (lambda content: content[:-1], "9999 of 10000 bytes"),
+        (lambda content: content[:5000], "these are the right bytes so far"),
+        (lambda content: b"x" + content[1:5000], "these differ from what was sent from byte 0 on"),
+        (lambda content: b"", "0 of 10000 bytes"),
+    ],
+)
+def test_a_short_file_is_truncated(bench, damage, sentence):
+    run = bench(World(damage)).run(make_case(expect_within_seconds=0.3, grace_seconds=0.1))
+    fails(run, "partial.truncated", sentence)
+
+
+def test_a_long_file_is_oversize_long_before_the_deadline(bench):
+    run = bench(World(lambda content: content + b"!")).run(make_case(expect_within_seconds=60, grace_seconds=10))
+    fails(run, "partial.oversize", "10001 bytes, 1 more than the 10000 sent")
+
+
+@pytest.mark.parametrize("offset", [0, 4095, 4096, 9_999])
+def test_wrong_bytes_are_corrupt_and_the_first_is_named(bench, offset):
+    def flip(content: bytes) -> bytes:
+        return content[:offset] + bytes([content[offset] ^ 1]) + content[offset + 1 :]
+
+    run = bench(World(flip)).run(make_case())
+    fails(run, "content.corrupt", f"the first differs at offset {offset}, and 1 of 3 blocks")
+
+
+def test_without_a_checksum_only_the_size_counts(bench):
+    run = bench(World(lambda content: bytes(len(content)))).run(make_case(checksum="none"))
+    assert run.verdict.outcome == "passed"
+    assert run.observed.sha256 is None
+
+
+def test_an_empty_file_is_a_file(bench):
+    run = bench(World()).run(make_case(size=0))
+    assert run.verdict.outcome == "passed", run.verdict
+
+
+def test_a_target_that_refuses_is_known_before_anything_is_sent(bench):
+    world = World()
+    world.storage.errors["stat", TARGET.uri()] = AccessDenied("s3:GetObject on s3://target/in/ was denied")
+    run = bench(world).run(make_case(expect_within_seconds=900))
+    fails(run, "access.denied")
+    assert ("put", SOURCE.uri()) not in world.storage.calls
+    assert run.residue == ()
+
+
+def test_a_source_that_refuses_ends_the_run_and_nothing_is_triggered(bench):
+    world = World()
+    world.storage.errors["put", SOURCE.uri()] = LocationMissing("there is no bucket source")
+    run = bench(world).run(make_case(expect_within_seconds=900))
+    fails(run, "location.missing")
+    assert world.invocations == []
+
+
+def test_a_trigger_that_fails_ends_the_run_and_the_seed_is_removed(bench):
+    world = World()
+    world.invoke_error = FunctionFailed("function failed with ValueError: no", evidence={"log_tail": "END"})
+    run = bench(world).run(make_case(expect_within_seconds=900))
+    fails(run, "trigger.function_error")
+    assert run.verdict.evidence == {"log_tail": "END"}
+    assert world.storage.everything() == []
+
+
+def test_a_synchronous_function_that_fails_ends_the_wait_at_once(bench):
+    world = World()
+    world.invoke_error = FunctionFailed("function failed with ValueError: no")
+    case = make_case(transfer=Transfer("invoke", "function", "RequestResponse"), expect_within_seconds=900)
+    fails(bench(world).run(case), "trigger.function_error")
+
+
+def test_a_synchronous_function_that_delivers_and_then_fails_does_not_pass(bench):
+    world = World()
+    answered = threading.Event()
+    bench_ = bench(world)
+
+    def deliver_then_fail(transfer, payload):
+        world.deliver(SOURCE.uri(), TARGET.uri())
+        answered.wait(10)
+        raise FunctionFailed("function failed after the copy")
+
+    bench_.tools = dataclasses.replace(bench_.tools, invoke=deliver_then_fail)
+    case = make_case(transfer=Transfer("invoke", "function", "RequestResponse"))
+    threading.Timer(0.3, answered.set).start()
+    fails(bench_.run(case), "trigger.function_error")
+
+
+def test_a_synchronous_function_that_never_returns_is_a_timeout(bench):
+    bench_ = bench(World())
+    released = threading.Event()
+    bench_.tools = dataclasses.replace(bench_.tools, invoke=lambda transfer, payload: released.wait(30))
+    case = make_case(
+        transfer=Transfer("invoke", "function", "RequestResponse"),
+        expect_within_seconds=0.3,
+        grace_seconds=0.1,
+    )
+    fails(bench_.run(case), "trigger.timeout", "had not returned 0.4 s after", "no file arrived")
+    released.set()
+
+
+def test_the_payload_template_is_filled_in(bench):
+    world = World()
+    payload = {"file": "${source.key}", "run": ["${run_id}"], "size": "${file.size}"}
+    run = bench(world).run(make_case(transfer=Transfer("invoke", "function", payload=payload)))
+    assert world.invocations == [{"file": f"out/{run.file.name}", "run": [run.run_id], "size": "10000"}]
+
+
+def test_a_trigger_file_is_written_last_and_removed(bench):
+    world = World()
+    written = []
+    put = world.storage.put
+
+    def put_and_deliver(place, name, content):
+        put(place, name, content)
+        written.append(name)
+        if name.endswith(".done"):
+            world.deliver(SOURCE.uri(), TARGET.uri())
+
+    world.storage.put = put_and_deliver
+    run = bench(world).run(make_case(transfer=Transfer("trigger_file")))
+    assert run.verdict.outcome == "passed", run.verdict
+    assert written.index(run.file.name) < written.index(f"{run.file.name}.done")
+    assert world.storage.everything() == []  # nor is the copy that this transfer made of it at the target
+
+
+def test_what_cannot_be_removed_is_named(bench):
+    world = World()
+    world.storage.errors["delete", TARGET.uri()] = AccessDenied("s3:DeleteObject on s3://target/in/ was denied")
+    run = bench(world).run(make_case())
+    fails(run, "cleanup.residue", "3 files could not be removed", "s3:DeleteObject")
+    assert run.residue == tuple(f"s3://target/in/{name}" for name in (run.file.name, *run.file.sidecars))
+
+
+def test_a_side_that_cannot_be_reached_is_tried_once(bench):
+    world = World()
+    world.storage.errors["delete", TARGET.uri()] = ConnectionLost("reset by peer")
+    run = bench(world).run(make_case())
+    fails(run, "cleanup.residue", "reset by peer")
+    assert len(run.residue) == 3
+    assert world.storage.calls.count(("delete", TARGET.uri())) == 1
+
+
+def test_residue_never_hides_a_graver_verdict(bench):
+    world = World(lambda content: content + b"!")
+    world.storage.errors["delete", TARGET.uri()] = AccessDenied("denied")
+    run = bench(world).run(make_case())
+    fails(run, "partial.oversize")
+    assert len(run.residue) == 3
+
+
+def test_a_connection_that_breaks_while_verifying_is_taken_up_where_it_broke(bench):
+    world = World()
+    bench_ = bench(world)
+    offsets = []
+
+    def endpoint(location):
+        made = world.endpoint(location)
+        opened = made.open
+
+        def breaking(name, offset=0, version=None):
+            offsets.append(offset)
+            return _Breaking(opened(name, offset, version)) if len(offsets) < 3 else opened(name, offset, version)
+
+        made.open = breaking
+        return made
+
+    bench_.tools = dataclasses.replace(bench_.tools, endpoint=endpoint)
+    run = bench_.run(make_case(size=300_000))
+    assert run.verdict.outcome == "passed", run.verdict
+    assert offsets == [0, 65536, 131072]
+
+
+class _Breaking:
+    def __init__(self, inner):
+        self.inner = inner
+
+    def __enter__(self):
+        chunks = self.inner.__enter__()
+
+        def one_then_reset():
+            yield next(chunks)
+            raise ConnectionLost("reset by peer")
+
+        return one_then_reset()
+
+    def __exit__(self, *exc):
+        return self.inner.__exit__(*exc)
+
+
+def test_a_file_that_is_replaced_while_it_is_verified_is_waited_for_again(bench):
+    world = World()
+    bench_ = bench(world)
+    swapped = []
+
+    def endpoint(location):
+        made = world.endpoint(location)
+        opened = made.open
+
+        def swapping(name, offset=0, version=None):
+            if not swapped:
+                swapped.append(name)
+                world.storage.put(TARGET.uri(), name, world.storage.get(TARGET.uri(), name))
+            return opened(name, offset, version)
+
+        made.open = swapping
+        return made
+
+    bench_.tools = dataclasses.replace(bench_.tools, endpoint=endpoint)
+    run = bench_.run(make_case())
+    assert run.verdict.outcome == "passed", run.verdict
+    assert swapped
+
+
+def test_a_bug_in_a_step_is_the_testers_fault_and_shows_no_values(bench):
+    world = World()
+    world.storage.errors["put", SOURCE.uri()] = RuntimeError("password=hunter2")
+    run = bench(world).run(make_case())
+    assert (run.verdict.outcome, run.verdict.cause) == ("error", "tester.bug")
+    assert "RuntimeError" in run.verdict.reason
+    assert "hunter2" not in str(dataclasses.asdict(run))
+
+
+def test_a_record_that_cannot_be_made_loses_no_run(bench):
+    bench_ = bench(World())
+    bench_.engine._record = lambda case, run: 1 / 0
+    assert bench_.run(make_case()).verdict.outcome == "passed"
+
+
+def test_a_second_run_of_the_same_item_is_a_new_attempt(bench):
+    bench_ = bench(World())
+    first, second = bench_.run(make_case()), bench_.run(make_case())
+    assert (first.attempt, second.attempt) == (1, 2)
+    assert first.run_id != second.run_id
+
+
+def test_closing_cancels_cleans_up_and_records_what_is_under_way(bench):
+    world = World(delay=60)
+    bench_ = bench(world)
+    seeded = threading.Event()
+    put = world.storage.put
+    world.storage.put = lambda place, name, content: (put(place, name, content), seeded.set())
+    for number in range(5):
+        case = make_case(f"flow{number}", expect_within_seconds=60)
+        bench_.engine.launch(number, case, bench_.tools, clean_up=True)
+    assert seeded.wait(10)
+    runs = bench_.engine.close()
+    assert {run.verdict.cause for run in runs} == {"tester.interrupted"}
+    assert len(bench_.recorded) == 5
+    assert world.storage.everything() == []
+
+
+def test_closing_leaves_what_never_started_alone(bench):
+    world = World(delay=60)
+    bench_ = bench(world, Limits(8, max_in_flight=2))
+    for number in range(6):
+        bench_.engine.launch(number, make_case(f"flow{number}"), bench_.tools, clean_up=True)
+    assert len(bench_.engine.close()) == 2
+    assert world.storage.everything() == []
+
+
+def test_no_more_runs_are_in_flight_than_allowed(bench):
+    world = World(delay=0.2)
+    bench_ = bench(world, Limits(8, max_in_flight=3))
+    in_flight, most, lock = [0], [0], threading.Lock()
+    invoke = bench_.tools.invoke
+
+    def counting(transfer, payload):
+        with lock:
+            in_flight[0] += 1
+            most[0] = max(most[0], in_flight[0])
+        return invoke(transfer, payload)
+
+    def recording(case, run):
+        with lock:
+            in_flight[0] -= 1
+        return run
+
+    bench_.tools = dataclasses.replace(bench_.tools, invoke=counting)
+    bench_.engine._record = recording
+    for number in range(9):
+        bench_.engine.launch(number, make_case(f"flow{number}"), bench_.tools, clean_up=True)
+    assert all(bench_.engine.result(number).verdict.outcome == "passed" for number in range(9))
+    assert most[0] == 3
+
+
+def test_no_thread_is_left_when_the_engine_is_closed(bench):
+    bench_ = bench(World())
+    bench_.run(make_case())
+    bench_.engine.close()
+    assert [thread.name for thread in threading.enumerate() if thread.name.startswith("fileflow")] == []
