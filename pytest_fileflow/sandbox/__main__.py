@@ -1,0 +1,227 @@
+"""The sandbox's process: puts its parts together, says where it listens, and ends with its starter."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import select
+import shutil
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from pytest_fileflow.sandbox import LOG_FILE, hold_lock
+
+if TYPE_CHECKING:
+    from pytest_fileflow.sandbox.aws import Gateway
+    from pytest_fileflow.sandbox.lambda_runtime import Answer, Invocation, Pool
+    from pytest_fileflow.sandbox.sftp import SftpServers
+
+_PARENT_CHECK_SECONDS = 1.0
+_LOG = logging.getLogger("pytest_fileflow.sandbox")
+
+
+class _SftpSide:
+    """The SFTP servers, made in the background: their library takes longer to import than S3 can wait."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._lock = threading.Lock()
+        self._servers: SftpServers | None = None
+        self.arrived: Any = None
+
+    def __call__(self) -> SftpServers:
+        with self._lock:
+            if self._servers is None:
+                from pytest_fileflow.sandbox.sftp import SftpServers
+
+                self._servers = SftpServers(self._directory, self.arrived)
+            return self._servers
+
+    def stop(self) -> None:
+        with self._lock:
+            if self._servers is not None:
+                self._servers.stop()
+
+
+class _Sandbox:
+    """Everything that runs in this process."""
+
+    def __init__(self, directory: Path, token: str) -> None:
+        from pytest_fileflow.sandbox import aws
+        from pytest_fileflow.sandbox.routes import Routes
+
+        self._token = token
+        self._directory = directory
+        self._routes = Routes()
+        self._tables = aws.Tables()
+        self._logs = aws.FunctionLogs()
+        self._sftp = _SftpSide(directory / "sftp")
+        self._sftp.arrived = self._arrived
+        self._gateway: Gateway = aws.Gateway(self._tables, token, self._private_api())
+        self._gateway.arrived = self._arrived
+        self._server = aws.make_http_server(self._gateway)
+        self.port = self._server.server_port
+        self._pool = self._make_pool()
+        self._lambdas = self._gateway.lambdas = aws.Lambdas(self._tables, self._pool)
+        self._provisioner: Any = None
+        self._provisioning = threading.Lock()
+        threading.Thread(target=self._server.serve_forever, daemon=True, name="http").start()
+
+    def load_rest(self) -> None:
+        """Load what the first flows will need, while the starter already goes on."""
+        threading.Thread(target=self._load, daemon=True, name="load").start()
+
+    def stop(self) -> None:
+        """End everything that was started here."""
+        self._server.socket.close()
+        self._pool.stop()
+        self._sftp.stop()
+
+    def _load(self) -> None:
+        try:
+            self._provision([])
+            import moto.logs.models
+            import moto.s3.responses  # noqa: F401
+        except Exception:  # noqa: BLE001 - logged; the first request that needs it raises it again
+            _LOG.exception("a part of the sandbox could not be loaded")
+
+    def _private_api(self) -> dict[str, Any]:
+        return {
+            "ping": lambda _: {"pid": os.getpid()},
+            "flows": self._provision,
+            "servers": self._list_servers,
+            "claim": self._claim,
+            "settle": self._settle,
+            "webhooks": lambda _: self._gateway.webhooks.posts(),
+        }
+
+    def _make_pool(self) -> Pool:
+        from pytest_fileflow.sandbox.aws import TRANSFER_KEY_ID
+        from pytest_fileflow.sandbox.lambda_runtime import Pool
+
+        environment = {
+            **os.environ,
+            "AWS_ACCESS_KEY_ID": TRANSFER_KEY_ID,
+            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{self.port}",
+            "FILEFLOW_SANDBOX_TOKEN": self._token,
+            "PYTHONUNBUFFERED": "1",
+        }
+        return Pool(self._directory, environment, self._ended)
+
+    def _provision(self, flows: list[dict[str, object]]) -> object:
+        with self._provisioning:
+            if self._provisioner is None:
+                from pytest_fileflow.sandbox.provision import Provisioner
+
+                url = f"http://127.0.0.1:{self.port}/_fileflow/webhook/alerts"
+                self._provisioner = Provisioner(self._tables, self._routes, self._sftp, url)
+        made = self._provisioner.add(flows)
+        if flows:
+            threading.Thread(target=self._pool.warm, daemon=True, name="warm").start()
+        return {**made, "servers": self._list_servers(None)}
+
+    def _list_servers(self, _: object) -> list[list[object]]:
+        return [[host, port, *real] for (host, port), real in self._sftp().addresses().items()]
+
+    def _arrived(self, place: tuple[str, ...], name: str, event: dict[str, object]) -> None:
+        for function in self._routes.appeared(place, name):
+            self._lambdas.start(function, event)
+
+    def _claim(self, question: dict[str, Any]) -> object:
+        from pytest_fileflow.sandbox.provision import describe
+        from pytest_fileflow.sandbox.routes import function_name
+
+        function = function_name(question["function"])
+        claim, known = self._routes.claim(function, question["event"], question["request_id"], question["skip"])
+        if claim is None:
+            return {"job": None, "known": known}
+        job = {
+            "claim_id": claim.claim_id,
+            "flow_id": claim.route.flow_id,
+            "name": claim.name,
+            "source": describe(claim.route.source, self._sftp),
+            "target": describe(claim.route.target, self._sftp),
+        }
+        return {"job": job, "known": True}
+
+    def _settle(self, told: dict[str, Any]) -> object:
+        self._routes.settle(told["claim_id"], told["outcome"], told["owner"])
+        return {}
+
+    def _ended(self, invocation: Invocation, answer: Answer) -> None:
+        self._routes.release(invocation.request_id)
+        self._logs.write(invocation, answer)
+        _LOG.info("%s\n%s", invocation.arn, answer.log.rstrip())
+
+
+def _keep_running(starter: int) -> None:
+    """Return when standard input ends, which the starter holds open, or when the starter is gone."""
+    while os.getppid() == starter:
+        if select.select([0], [], [], _PARENT_CHECK_SECONDS)[0] and not os.read(0, 1024):
+            return
+
+
+def _log_to(directory: Path) -> None:
+    logging.basicConfig(
+        filename=directory / LOG_FILE, format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO
+    )
+    for noisy in ("asyncssh", "werkzeug", "botocore", "urllib3"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)
+
+
+def _allow_many_files() -> None:
+    """Raise the limit of open files as far as allowed: each server and each connection needs one."""
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 65536 if hard == resource.RLIM_INFINITY else min(hard, 65536)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(ValueError, OSError):  # some systems cap lower than they say
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def _say(words: dict[str, object]) -> None:
+    """Tell the starter, then join standard output and the log: libraries print now and then."""
+    os.write(1, json.dumps(words).encode() + b"\n")
+    os.dup2(2, 1)
+
+
+def main() -> NoReturn:
+    """Run until the starter ends or says so."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the starter, who still cleans up here
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    first = sys.stdin.buffer.readline()
+    if not first:
+        sys.exit("This process is started by pytest_fileflow.sandbox.Sandbox.start().")
+    settings = json.loads(first)
+    directory = Path(settings["directory"])
+    lock, sandbox, status = hold_lock(directory), None, 0
+    try:
+        _log_to(directory)
+        _allow_many_files()
+        sandbox = _Sandbox(directory, settings["token"])
+        _say({"port": sandbox.port})
+        sandbox.load_rest()
+        _keep_running(settings["starter"])
+    except Exception as error:  # noqa: BLE001 - whatever it is, the starter hears of it
+        _LOG.exception("the sandbox could not run")
+        _say({"error": f"{type(error).__name__}: {error}"})
+        status = 1
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        if sandbox is not None:
+            sandbox.stop()
+        if status == 0:
+            shutil.rmtree(directory, ignore_errors=True)
+        # Nothing is left to wait for; threads of libraries must not hold up the end.
+        lock.close()
+        os._exit(status)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,308 @@
+"""Runs Lambda invocations in real awslambdaric processes behind a local Runtime API.
+
+The Runtime API is AWS's own (docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html). All
+functions of the sandbox run the same code, so any process may serve any of them, and a few
+processes are enough for many functions.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import queue
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+HANDLER = "pytest_fileflow.sandbox.transfer.handler"
+MEMORY_MB = 512
+INIT_SECONDS = 60.0
+"""How long a process may take until it asks for work; a loaded machine starts slowly."""
+
+RETRY_AFTER_SECONDS = (0.5, 1.0)
+"""AWS retries a failed asynchronous invocation twice, after one and two minutes."""
+
+_LOG = logging.getLogger(__name__)
+
+Kind = Literal["picked", "result", "error", "exit"]
+
+
+@dataclass(frozen=True)
+class Invocation:
+    """One event for one function; ``region`` is where its log is to be read. Times are seconds."""
+
+    request_id: str
+    arn: str
+    body: bytes
+    timeout_seconds: float
+    region: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What an invocation came to; ``body`` is the function's result, or the error as JSON."""
+
+    failed: bool
+    body: bytes
+    log: str
+
+
+class _Runtime(ThreadingHTTPServer):
+    """One process's Runtime API: work it asks for comes from ``inbox``, what it says goes to ``outbox``."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _RuntimeRequest)
+        self.inbox: queue.Queue[Invocation | None] = queue.Queue()
+        self.outbox: queue.Queue[tuple[Kind, bytes]] = queue.Queue()
+
+
+class _RuntimeRequest(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    wbufsize = -1  # or headers and body leave in two packets, and Nagle's algorithm delays the second
+    disable_nagle_algorithm = True
+    server: _Runtime
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's word
+        """Keep quiet: the sandbox logs invocations, not requests."""
+
+    def do_GET(self) -> None:
+        """Answer ``/invocation/next`` as soon as there is one."""
+        invocation = self.server.inbox.get()
+        if invocation is None:
+            self.close_connection = True
+            return
+        self.server.outbox.put(("picked", b""))
+        deadline = time.time() + invocation.timeout_seconds
+        self.send_response(200)
+        self.send_header("Lambda-Runtime-Aws-Request-Id", invocation.request_id)
+        self.send_header("Lambda-Runtime-Deadline-Ms", str(int(deadline * 1000)))
+        self.send_header("Lambda-Runtime-Invoked-Function-Arn", invocation.arn.encode("ascii", "replace").decode())
+        self._send(invocation.body)
+
+    def do_POST(self) -> None:
+        """Take ``/invocation/<id>/response``, ``/invocation/<id>/error`` or ``/init/error``."""
+        body = self._body()
+        self.send_response(202)
+        self._send(b'{"status":"OK"}')
+        self.server.outbox.put(("error" if self.path.endswith("/error") else "result", body))
+
+    def _send(self, body: bytes) -> None:
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+        self.wfile.flush()
+
+    def _body(self) -> bytes:
+        if "chunked" not in self.headers.get("Transfer-Encoding", ""):
+            return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        body = b""
+        while length := int(self.rfile.readline().split(b";")[0], 16):
+            body += self.rfile.read(length)
+            self.rfile.readline()
+        while self.rfile.readline().strip():
+            pass  # trailers, up to the empty line
+        return body
+
+
+class _Instance:
+    """One warm execution environment: an awslambdaric process with its Runtime API and its log file."""
+
+    def __init__(self, log: Path, environment: Mapping[str, str]) -> None:
+        self._log = log
+        self._api = _Runtime()
+        threading.Thread(target=self._api.serve_forever, args=(0.1,), daemon=True, name="runtime-api").start()
+        with log.open("ab") as output:
+            # Appending, so that the log can be cut between invocations under the writer's hands.
+            self._process = subprocess.Popen(  # noqa: S603 - our own module and interpreter
+                [sys.executable, "-m", "pytest_fileflow.sandbox.bootstrap", HANDLER],
+                cwd=log.parent,
+                env={**environment, "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{self._api.server_port}"},
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=output,
+            )
+        threading.Thread(target=self._watch, daemon=True, name="runtime-exit").start()
+
+    @property
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
+    def run(self, invocation: Invocation) -> tuple[Answer, bool]:
+        """Run one invocation; the second value tells whether this process can take another."""
+        os.truncate(self._log, 0)
+        self._api.inbox.put(invocation)
+        limit, picked = INIT_SECONDS, False
+        try:
+            kind, body = self._api.outbox.get(timeout=limit)
+            if picked := kind == "picked":
+                limit = invocation.timeout_seconds
+                kind, body = self._api.outbox.get(timeout=limit)
+        except queue.Empty:
+            return Answer(True, _timed_out(invocation.request_id, limit), self._text()), False
+        if kind == "exit":
+            return Answer(True, _exited(invocation.request_id, body.decode()), self._text()), False
+        return Answer(kind == "error", body, self._text()), picked and self.alive
+
+    def close(self) -> None:
+        """Kill the process and close its Runtime API."""
+        self._process.kill()
+        self._process.wait()
+        if self._process.stdin:
+            self._process.stdin.close()
+        self._api.inbox.put(None)
+        self._api.shutdown()
+        self._api.server_close()
+        self._log.unlink(missing_ok=True)
+
+    def _watch(self) -> None:
+        status = self._process.wait()
+        how = f"exit status {status}" if status >= 0 else f"signal {-status}"
+        self._api.outbox.put(("exit", how.encode()))
+
+    def _text(self) -> str:
+        # The process writes its log unbuffered before it answers, so all of it is there by now.
+        try:
+            return self._log.read_text(errors="replace").replace("\r", "\n")
+        except FileNotFoundError:  # closed meanwhile: the sandbox stops
+            return ""
+
+
+def _timed_out(request_id: str, seconds: float) -> bytes:
+    message = f"RequestId: {request_id} Error: Task timed out after {seconds:.2f} seconds"
+    return json.dumps({"errorType": "Sandbox.Timedout", "errorMessage": message}).encode()
+
+
+def _exited(request_id: str, how: str) -> bytes:
+    message = f"RequestId: {request_id} Error: Runtime exited with error: {how}"
+    return json.dumps({"errorType": "Runtime.ExitError", "errorMessage": message}).encode()
+
+
+class Pool:
+    """A bounded number of runtime processes; what exceeds it waits in line.
+
+    ``ended`` is told of every try of every invocation, with its answer, before anyone else is.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        environment: Mapping[str, str],
+        ended: Callable[[Invocation, Answer], None],
+        size: int | None = None,
+    ) -> None:
+        self.size = size or max(4, 2 * (os.cpu_count() or 1))
+        self._directory = directory
+        self._environment = {
+            **environment,
+            "_HANDLER": HANDLER,
+            "AWS_LAMBDA_FUNCTION_NAME": "fileflow-transfer",
+            "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
+            "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(MEMORY_MB),
+        }
+        self._ended = ended
+        self._lock = threading.Lock()
+        self._slots = threading.Semaphore(self.size)
+        self._idle: list[_Instance] = []
+        self._all: set[_Instance] = set()
+        self._started = 0
+        self._stopped = False
+        self._async = ThreadPoolExecutor(self.size, thread_name_prefix="lambda-async")
+
+    def invoke(self, invocation: Invocation) -> Answer:
+        """Run an invocation now, or as soon as a process is free, and return its answer."""
+        with self._slots:
+            instance = self._take()
+            began = time.monotonic()
+            answer, reusable = instance.run(invocation)
+            self._put_back(instance, reusable)
+        answer = _with_report(invocation, answer, time.monotonic() - began)
+        self._ended(invocation, answer)
+        return answer
+
+    def enqueue(self, invocation: Invocation, tries: int = 0) -> None:
+        """Run an invocation in the background, and again after a failure, as AWS does."""
+        with self._lock, contextlib.suppress(RuntimeError):  # RuntimeError: shut down meanwhile
+            self._async.submit(self._try, invocation, tries)
+
+    def warm(self) -> None:
+        """Start a process ahead of the first invocation, unless there is one."""
+        with self._lock:
+            if self._all or self._stopped:
+                return
+            self._idle.append(self._start())
+
+    def stop(self) -> None:
+        """Kill every process; what waits in line is dropped."""
+        with self._lock:
+            self._stopped = True
+            instances = list(self._all)
+        self._async.shutdown(wait=False, cancel_futures=True)
+        for instance in instances:
+            instance.close()
+
+    def _try(self, invocation: Invocation, tries: int) -> None:
+        try:
+            answer = self.invoke(invocation)
+        except Exception:  # noqa: BLE001 - nobody waits for it: the log is where it is heard of
+            _LOG.exception("the asynchronous invocation %s could not be run", invocation.request_id)
+            return
+        if answer.failed and tries < len(RETRY_AFTER_SECONDS):
+            timer = threading.Timer(RETRY_AFTER_SECONDS[tries], self.enqueue, (invocation, tries + 1))
+            timer.daemon = True
+            timer.start()
+
+    def _take(self) -> _Instance:
+        with self._lock:
+            while self._idle:
+                instance = self._idle.pop()
+                if instance.alive:
+                    return instance
+                self._all.discard(instance)
+                instance.close()
+            return self._start()
+
+    def _start(self) -> _Instance:
+        if self._stopped:
+            raise RuntimeError("the sandbox is stopping")
+        self._started += 1
+        instance = _Instance(self._directory / f"runtime-{self._started}.log", self._environment)
+        self._all.add(instance)
+        return instance
+
+    def _put_back(self, instance: _Instance, reusable: bool) -> None:
+        with self._lock:
+            if reusable:
+                self._idle.append(instance)
+                return
+            self._all.discard(instance)
+            if self._stopped:
+                return  # stop() closes it
+        instance.close()
+
+
+def _with_report(invocation: Invocation, answer: Answer, seconds: float) -> Answer:
+    """Frame the log with the lines that the Lambda service itself writes."""
+    request, milliseconds = invocation.request_id, seconds * 1000
+    error = "" if not answer.failed else json.loads(answer.body or b"{}").get("errorMessage", "")
+    missing = f"{error}\n" if error and error not in answer.log else ""
+    body = answer.log if not answer.log or answer.log.endswith("\n") else f"{answer.log}\n"
+    log = (
+        f"START RequestId: {request} Version: $LATEST\n{body}{missing}END RequestId: {request}\n"
+        f"REPORT RequestId: {request}\tDuration: {milliseconds:.2f} ms\t"
+        f"Billed Duration: {int(milliseconds) + 1} ms\tMemory Size: {MEMORY_MB} MB\n"
+    )
+    return Answer(answer.failed, answer.body, log)
