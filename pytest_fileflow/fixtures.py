@@ -1,0 +1,128 @@
+"""The fixtures: for tests written in Python, and, where a conftest.py replaces one, for the collected flows too."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    import boto3
+
+    from pytest_fileflow.clients import AwsClients
+    from pytest_fileflow.endpoints import Endpoint
+    from pytest_fileflow.endpoints.ssh import SshSessions
+    from pytest_fileflow.invoke import Started
+    from pytest_fileflow.launcher import Report
+    from pytest_fileflow.sandbox import Sandbox
+
+
+@pytest.fixture(scope="session")
+def fileflow_sandbox(request: pytest.FixtureRequest) -> Sandbox:
+    """Return the running stand-in for AWS and SFTP; it ends with the session.
+
+    From then on this process's AWS configuration points at it, so no call can reach a real account.
+    """
+    from pytest_fileflow.plugin import SESSION
+
+    try:
+        return request.config.stash[SESSION].sandbox()
+    except pytest.UsageError as error:
+        pytest.fail(str(error), pytrace=False)
+
+
+@pytest.fixture(scope="session")
+def aws_session(request: pytest.FixtureRequest) -> boto3.Session:
+    """Return the boto3 session that everything uses: standard AWS configuration, or the sandbox's."""
+    from pytest_fileflow.plugin import SESSION
+
+    if request.config.stash[SESSION].settings.sandbox:
+        request.getfixturevalue("fileflow_sandbox")
+    import boto3
+
+    return boto3.Session()
+
+
+@pytest.fixture(scope="session")
+def fileflow_clients(aws_session: boto3.Session) -> AwsClients:
+    """Return the shared AWS clients, one a service and region."""
+    from pytest_fileflow.clients import AwsClients
+
+    return AwsClients(aws_session)
+
+
+@pytest.fixture(scope="session")
+def fileflow_ssh(request: pytest.FixtureRequest, fileflow_clients: AwsClients) -> Iterator[SshSessions]:
+    """Return the shared SSH sessions; keys and passwords come from Secrets Manager, once a session."""
+    from pytest_fileflow.endpoints.ssh import SshSessions, direct
+    from pytest_fileflow.plugin import SESSION
+    from pytest_fileflow.secret import Secrets
+
+    secrets = Secrets(fileflow_clients)
+    sandbox = request.config.stash[SESSION].route()
+    sessions = SshSessions(secrets.credentials, route=sandbox or direct)
+    yield sessions
+    sessions.close()
+
+
+@pytest.fixture(scope="session")
+def s3_endpoint(fileflow_clients: AwsClients) -> Callable[..., Endpoint]:
+    """Return ``make(bucket, prefix="", kms_key_arn=None) -> Endpoint``."""
+    from pytest_fileflow.endpoints.s3 import S3Endpoint
+    from pytest_fileflow.model import S3Location
+
+    def make(bucket: str, prefix: str = "", kms_key_arn: str | None = None) -> Endpoint:
+        return S3Endpoint(S3Location(bucket, prefix, kms_key_arn), fileflow_clients.client("s3"))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def sftp_endpoint(fileflow_ssh: SshSessions) -> Callable[..., Endpoint]:
+    """Return ``make(host, username, dir, secret_arn, port=22, host_key=None, max_sessions=8) -> Endpoint``."""
+    from pytest_fileflow.endpoints.sftp import SftpEndpoint
+    from pytest_fileflow.model import SftpLocation
+
+    def make(host: str, username: str, dir: str, secret_arn: str, **more: Any) -> Endpoint:  # noqa: A002 - the config's word
+        return SftpEndpoint(SftpLocation(host, username, dir, secret_arn, **more), fileflow_ssh)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def transfer_invoker(fileflow_clients: AwsClients) -> Callable[..., Started]:
+    """Return ``invoke(lambda_arn, payload, invocation="Event") -> Started`` (request id, log tail, answer).
+
+    Raises a TriggerError where the function is absent, denied, throttled, or, synchronously, failed.
+    """
+    from pytest_fileflow.invoke import LambdaInvoker
+    from pytest_fileflow.model import Transfer
+
+    invoker = LambdaInvoker(fileflow_clients)
+
+    def invoke(lambda_arn: str, payload: object, invocation: Any = "Event") -> Started:
+        return invoker.invoke(Transfer("invoke", lambda_arn, invocation), payload)
+
+    return invoke
+
+
+@pytest.fixture
+def fileflow_run(
+    request: pytest.FixtureRequest,
+    s3_endpoint: Callable[..., Endpoint],
+    sftp_endpoint: Callable[..., Endpoint],
+    transfer_invoker: Callable[..., Started],
+) -> Report:
+    """Return the report of this item's run; an error here means that the tester, not the flow, is at fault."""
+    from pytest_fileflow.launcher import Toolbox
+    from pytest_fileflow.plugin import REPORT, SESSION
+
+    session = request.config.stash[SESSION]
+    toolbox = Toolbox(s3_endpoint, sftp_endpoint, transfer_invoker)
+    report = session.launcher().run(request.node, toolbox, session.provision)
+    request.node.stash[REPORT] = report
+    if report.error:
+        pytest.fail(report.error, pytrace=False)
+    return report

@@ -1,0 +1,19 @@
+"""The hook that extends pytest-fileflow."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from pytest_fileflow.registry import Registry
+
+
+@pytest.hookspec(historic=True)
+def pytest_fileflow_register(registry: Registry) -> None:
+    """Register payload patterns, checks, endpoints and invokers.
+
+    Called once a process, from ``conftest.py`` files and installed plugins, before the first flow
+    is read; a ``conftest.py`` that is loaded later is called when it is loaded.
+    """

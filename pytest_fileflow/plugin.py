@@ -1,0 +1,109 @@
+"""The pytest plugin: its hooks, each of which delegates. Loaded in every run, so it imports nothing heavy."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_fileflow import settings
+from pytest_fileflow.fixtures import (
+    aws_session,
+    fileflow_clients,
+    fileflow_run,
+    fileflow_sandbox,
+    fileflow_ssh,
+    s3_endpoint,
+    sftp_endpoint,
+    transfer_invoker,
+)
+from pytest_fileflow.session import FlowSession
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+    from pathlib import Path
+
+    from pytest_fileflow.collection import FlowFile
+    from pytest_fileflow.launcher import Report
+
+__all__ = [
+    "aws_session",
+    "fileflow_clients",
+    "fileflow_run",
+    "fileflow_sandbox",
+    "fileflow_ssh",
+    "s3_endpoint",
+    "sftp_endpoint",
+    "transfer_invoker",
+]
+
+SESSION: pytest.StashKey[FlowSession] = pytest.StashKey()
+REPORT: pytest.StashKey[Report] = pytest.StashKey()
+
+MARKERS = (
+    "smoke: the smallest size of a flow",
+    "typical: the usual size of a flow",
+    "stress: the largest size of a flow",
+)
+
+
+def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
+    """Make pytest_fileflow_register known."""
+    from pytest_fileflow import hookspecs
+
+    pluginmanager.add_hookspecs(hookspecs)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options and their ini twins."""
+    settings.add_options(parser)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the session object, and meet the optional plugins that are there."""
+    session = config.stash[SESSION] = FlowSession(config)
+    for marker in MARKERS:
+        config.addinivalue_line("markers", marker)
+    if not session.is_worker:
+        from pytest_fileflow.reporting import register
+
+        register(config, session)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Give back what the session took."""
+    if SESSION in config.stash:
+        config.stash[SESSION].close()
+
+
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> FlowFile | None:
+    """Collect JSON and YAML files that are flows."""
+    if file_path.suffix not in (".json", ".yaml", ".yml"):
+        return None
+    return parent.config.stash[SESSION].collect_file(file_path, parent)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Let -m select broken flows by any tag."""
+    config.stash[SESSION].mark_broken(items)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[Any]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Send the run's record along with pytest's own report, as primitives."""
+    report = yield
+    if REPORT in item.stash and (call.when == "call" or report.failed):
+        report.__dict__["fileflow"] = item.stash[REPORT].to_dict()
+    return report
+
+
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> Generator[None, None, None]:
+    """End what is under way before anybody reports, and gather what workers had to end, once they are down."""
+    session.config.stash[SESSION].finish()
+    result = yield
+    session.config.stash[SESSION].gather()
+    return result

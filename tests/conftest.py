@@ -1,0 +1,59 @@
+"""Fixtures for tests that run pytest inside pytest, with flows in memory."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+# An inner pytest in this process forgets what it imported; these extensions cannot be imported twice.
+import pytest
+import yaml  # noqa: F401
+
+from tests.support import inner
+
+ROOT = Path(__file__).parents[1]
+
+
+class Suite:
+    """A folder with flows, and pytest runs over it."""
+
+    def __init__(self, pytester: pytest.Pytester):
+        self.pytester = pytester
+        self.path = pytester.path
+        pytester.makeconftest(inner.CONFTEST)
+
+    def add(self, name: str, *flows: dict[str, object], text: str | None = None) -> Path:
+        """Write a flow file (one flow, or several); ``text`` is written as it is."""
+        path = self.path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        document = flows[0] if len(flows) == 1 else {"flows": list(flows)}
+        path.write_text(json.dumps(document, indent=2) if text is None else text)
+        return path
+
+    def run(self, *arguments: str) -> pytest.RunResult:
+        """Run pytest over the folder; xdist's workers are processes of their own."""
+        return self.pytester.runpytest_inprocess("-p", "no:cacheprovider", *arguments)
+
+    def run_apart(self, *arguments: str) -> pytest.RunResult:
+        """Run pytest in a process of its own, where what is imported matters."""
+        return self.pytester.runpytest_subprocess("-p", "no:cacheprovider", *arguments, timeout=120)
+
+    def records(self, results: str = "fileflow-results") -> list[dict]:
+        """Return all run records, by flow id and case."""
+        paths = (self.path / results).glob("results/dt=*/flow_id=*/run_id=*/run.json")
+        records = [json.loads(path.read_text()) for path in paths]
+        return sorted(records, key=lambda record: (record["flow_id"], record["case"]))
+
+
+@pytest.fixture
+def suite(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Suite:
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
+    monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
+    return Suite(pytester)
+
+
+@pytest.fixture(params=[(), ("-n", "2")], ids=["plain", "n2"])
+def workers(request: pytest.FixtureRequest) -> tuple[str, ...]:
+    """Run the test in one process, and over two workers."""
+    return request.param

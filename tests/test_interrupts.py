@@ -1,0 +1,111 @@
+"""What is under way when a session ends early is cleaned up and recorded, and the reports are still written."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.inner import flow
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+LONG = {"expect_within_seconds": 300, "grace_seconds": 1}
+
+
+@pytest.fixture
+def left(tmp_path, monkeypatch) -> Path:
+    folder = tmp_path / "left"
+    folder.mkdir()
+    monkeypatch.setenv("FILEFLOW_LEFT", str(folder))
+    return folder
+
+
+def start(suite, *arguments: str) -> subprocess.Popen:
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "flows", "--junitxml=junit.xml", *arguments]
+    return subprocess.Popen(
+        command, cwd=suite.path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    )
+
+
+def until(condition, what: str, seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
+        time.sleep(0.05)
+
+
+def invoked(left: Path) -> int:
+    return len(list(left.glob("invoked-*")))
+
+
+def remains(left: Path) -> list[str]:
+    return [name for path in left.glob("*.json") for name in json.loads(path.read_text())]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "sigterm"])
+def test_an_interrupted_session_cleans_up_records_and_reports(suite, left, workers, number):
+    for flow_id in ("one", "two", "three", "four"):
+        suite.add(f"flows/{flow_id}.json", flow(flow_id, "never", validation=LONG))
+    process = start(suite, *workers)
+    until(lambda: invoked(left) == 4, "four flows under way")
+    if number == signal.SIGINT:
+        os.killpg(process.pid, number)  # the terminal sends Ctrl-C to the whole group
+    else:
+        process.send_signal(number)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == pytest.ExitCode.INTERRUPTED, output
+    assert [record["cause"] for record in suite.records()] == ["tester.interrupted"] * 4, output
+    assert remains(left) == []
+    assert (suite.path / "junit.xml").exists()
+    assert "4 were interrupted: cleaned up and recorded" in output
+
+
+def test_the_first_failure_ends_the_rest(suite, left):
+    suite.add("flows/a.json", flow("a", "error"))
+    for flow_id in ("b", "c"):
+        suite.add(f"flows/{flow_id}.json", flow(flow_id, "never", validation=LONG))
+    result = suite.run_apart("flows", "-x")
+    result.assert_outcomes(failed=1)
+    causes = {record["flow_id"]: record["cause"] for record in suite.records()}
+    assert causes["a"] == "trigger.function_error"
+    assert set(causes.values()) <= {"trigger.function_error", "tester.interrupted"}
+    assert remains(left) == []
+
+
+def test_a_worker_that_is_killed_loses_only_its_own_unfinished_runs(suite, left):
+    for number in range(6):
+        suite.add(f"flows/flow{number}.json", flow(f"flow{number}"))
+    suite.add(
+        "flows/conftest.py",
+        text=(
+            "import os, pytest, signal\n"
+            "@pytest.fixture(autouse=True)\n"
+            "def dies(request):\n"
+            "    if request.node.name.startswith('flow3') and not os.path.exists('died'):\n"
+            "        open('died', 'w').close()\n"
+            "        os.kill(os.getpid(), signal.SIGKILL)\n"
+        ),
+    )
+    result = suite.run_apart("flows", "-n", "2")
+    result.assert_outcomes(passed=5, failed=1)
+    result.stdout.fnmatch_lines(["*worker 'gw?' crashed while running*flow3*"])
+    passed = {record["flow_id"] for record in suite.records() if record["outcome"] == "passed"}
+    assert passed >= {f"flow{number}" for number in range(6)} - {"flow3"}
+
+
+def test_a_collected_flow_runs_once_over_two_workers(suite, left):
+    for number in range(9):
+        suite.add(f"flows/flow{number}.json", flow(f"flow{number}"))
+    suite.pytester.makepyfile(**{"flows/test_by_hand": "def test_one(): pass\ndef test_two(): pass"})
+    for dist in ("load", "loadscope", "loadgroup", "worksteal"):
+        before = invoked(left)
+        suite.run_apart("flows", "-n", "2", "--dist", dist).assert_outcomes(passed=11)
+        assert invoked(left) - before == 9, dist

@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "pytest_fileflow"
+# A module may import its own layer and those before it.
+LAYERS = (
+    ("__init__", "model", "errors", "template", "suggest", "clock"),
+    ("config", "payload", "checks", "registry"),
+    ("endpoints", "clients", "secret", "invoke"),
+    ("arrival", "streams", "diagnosis", "steps", "watcher", "engine"),
+    ("results",),
+    (
+        "settings",
+        "collection",
+        "distribution",
+        "launcher",
+        "session",
+        "fixtures",
+        "reporting",
+        "hookspecs",
+        "plugin",
+    ),
+)
+RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
+PLUGIN_SIDE = set(LAYERS[-1])
+SANDBOX_MAY_IMPORT = set(LAYERS[0]) | {"sandbox"}
+
+
+def modules() -> list[Path]:
+    return sorted(PACKAGE.rglob("*.py"))
+
+
+def room(path: Path) -> str:
+    first = path.relative_to(PACKAGE).parts[0]
+    return first.removesuffix(".py")
+
+
+def imported(path: Path, *, for_types: bool) -> set[str]:
+    """Return the absolute module names that a file imports; those for type checkers only if asked for."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    typed = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
+        for inner in ast.walk(node)
+    }
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if not for_types and id(node) in typed:
+            continue
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module)
+            names |= (
+                {f"{node.module}.{alias.name}" for alias in node.names} if node.module == "pytest_fileflow" else set()
+            )
+    return names
+
+
+def ours(names: set[str]) -> set[str]:
+    return {name.split(".")[1] for name in names if name.startswith("pytest_fileflow.")}
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_run_downwards(path):
+    mine = room(path)
+    used = ours(imported(path, for_types=False)) & (set(RANK) | {"sandbox"})
+    if mine == "sandbox":
+        assert used <= SANDBOX_MAY_IMPORT
+    else:
+        assert mine in RANK, f"{mine} has no layer yet: give it one in LAYERS"
+        assert {name for name in used - {"sandbox"} if RANK[name] > RANK[mine]} == set()
+        assert "sandbox" not in used or mine in PLUGIN_SIDE
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_only_the_plugin_side_knows_pytest_and_nobody_its_inside(path):
+    roots = {name.split(".")[0] for name in imported(path, for_types=True)}
+    assert "_pytest" not in roots
+    if room(path) not in PLUGIN_SIDE:
+        assert "pytest" not in roots
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_every_module_says_what_it_is_for(path):
+    docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+    assert docstring
+    assert docstring.splitlines()[0].endswith((".", ":"))
+
+
+def test_the_plugin_brings_nothing_heavy_along():
+    heavy = "boto3 botocore paramiko cryptography jsonschema jsonschema_rs yaml moto asyncssh xdist pytest_html"
+    program = f"import sys, pytest, pytest_fileflow.plugin; print([m for m in {heavy.split()} if m in sys.modules])"
+    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    assert answer.stdout.strip() == "[]"
