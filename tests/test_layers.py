@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).parents[1] / "pytest_fileflow"
+import pytest_fileflow
+
+PACKAGE = Path(pytest_fileflow.__file__).parent
 # A module may import its own layer and those before it.
 LAYERS = (
     ("__init__", "model", "errors", "template", "suggest", "clock"),
