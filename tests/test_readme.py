@@ -1,0 +1,107 @@
+"""What the README says is true: its configs load, its snippets run, its tables name what there is."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pytest_fileflow.config import load_file, schema
+from pytest_fileflow.errors import CAUSES
+from pytest_fileflow.model import Flow
+from pytest_fileflow.payload import PATTERNS
+from tests.support.inner import flow
+
+README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+SIZES = {pattern.name: pattern.size_problem for pattern in PATTERNS}
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def section(title: str) -> str:
+    return README.split(f"\n## {title}\n")[1].split("\n## ")[0]
+
+
+def test_the_first_flow_is_one(tmp_path):
+    (text,) = blocks("yaml")
+    path = tmp_path / "acme.yaml"
+    path.write_text(text)
+    (loaded,) = load_file(path, display="acme.yaml", sandbox=False, patterns=SIZES, checks=())
+    assert isinstance(loaded, Flow)
+    assert loaded.flow_id in README
+
+
+def test_the_message_shown_is_the_message_given(tmp_path):
+    (text,) = blocks("yaml")
+    document = yaml.safe_load(text)
+    document["transfer"]["lambda_anr"] = document["transfer"].pop("lambda_arn")
+    path = tmp_path / "acme.json"
+    path.write_text(json.dumps(document))
+    (broken,) = load_file(path, display="flows/acme.json", sandbox=False, patterns=SIZES, checks=())
+    shown = re.search(r"^flows/acme.yaml:\d+:\d+  (.*)$", README, re.MULTILINE).group(1)
+    assert shown in [str(problem).split("  ", 1)[1] for problem in broken.problems]
+
+
+def test_every_field_of_the_table_is_in_the_schema():
+    table = section("Flow configs")
+    described = json.dumps(schema())
+    rows = re.findall(r"^\| ((?:`[^`]+`(?:, | or )?)+)", table, re.MULTILINE)
+    names = {name.rpartition(".")[2] for row in rows for name in re.findall(r"`([^`]+)`", row)}
+    assert len(names) > 20
+    assert {name for name in names if f'"{name}"' not in described} == set()
+
+
+def test_every_option_of_the_table_exists_and_every_option_is_in_it(pytester):
+    listed = set(re.findall(r"`(--fileflow-[a-z-]+)", section("Options")))
+    known = set(re.findall(r"--fileflow-[a-z-]+", pytester.runpytest_inprocess("--help").stdout.str()))
+    assert listed == known
+
+
+def test_every_cause_of_the_table_exists():
+    table = section("When it fails")
+    named = set()
+    for row in re.findall(r"^\| (`.*?) \|", table, re.MULTILINE):
+        family = ""
+        for name in re.findall(r"`([^`]+)`", row):
+            family = family if name.startswith(".") else name.split(".")[0]
+            named.add(f"{family}{name}" if name.startswith(".") else name)
+    assert {name for name in named if name not in CAUSES and name != "check.<name>"} == set()
+    built = {name for name in CAUSES if not name.startswith(("content.", "duplicate", "missing."))}
+    assert built <= named
+
+
+def test_the_extension_works(suite):
+    _, snippet = blocks("python")
+    suite.pytester.makeconftest(f"from tests.support.inner import *\n{snippet}")
+    rules = {"expect_within_seconds": 5, "checks": ["unix_newlines"]}
+    text = {"size_bytes": 4096, "pattern": "csv"}
+    suite.add("flows/text.json", flow("text", validation=rules, testdata=text))
+    suite.add("flows/binary.json", flow("binary", validation=rules, testdata={"size_bytes": 65536}))
+    suite.run("flows").assert_outcomes(passed=1, failed=1)
+    causes = {record["flow_id"]: record["cause"] for record in suite.records()}
+    assert causes == {"binary": "check.unix_newlines", "text": None}
+
+
+@pytest.mark.parametrize("name", ["acme_sftp_to_s3"])
+def test_the_python_example_runs_against_the_sandbox(suite, name):
+    example, _ = blocks("python")
+    (config,) = blocks("yaml")
+    provision = (
+        "import pytest\n"
+        "from pytest_fileflow.model import Flow, S3Location, SftpLocation\n"
+        "@pytest.fixture(autouse=True)\n"
+        "def there(fileflow_sandbox):\n"
+        "    inbox = SftpLocation('sftp.acme.example', 'acme', '/inbox',\n"
+        "        'arn:aws:secretsmanager:us-west-2:123456789012:secret:sftp/acme-AbCdEf')\n"
+        "    fileflow_sandbox.provision([Flow('probe', inbox, S3Location('example-landing'))])\n"
+    )
+    suite.pytester.makeconftest(provision)
+    suite.add("flows/acme.yaml", text=config)
+    suite.add("flows/test_example.py", text=example)
+    suite.run_apart("flows", "--fileflow-sandbox").assert_outcomes(passed=3)
+    assert {record["flow_id"] for record in suite.records()} == {name}
