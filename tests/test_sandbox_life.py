@@ -182,7 +182,12 @@ def test_sigterm_ends_it_in_order() -> None:
         assert_gone(sandbox)
 
 
-def test_directory_of_a_sandbox_killed_with_its_starter_goes_with_the_next_start() -> None:
+def test_directory_of_a_sandbox_killed_with_its_starter_goes_with_the_next_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A place of its own: whatever sandbox other tests start at the same time would remove it first.
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
     starter, sandbox = start_elsewhere("time.sleep(600)")
     with starter:
         for process in (*processes(directory_of(sandbox)), starter.pid):

@@ -270,10 +270,10 @@ def asking_server(answer: str) -> type:
 
 async def _end(listener, calls) -> None:
     listener.close()
-    await listener.wait_closed()
-    for call in calls:
+    for call in calls:  # first: from Python 3.12 on, a listener is closed only once its connections are
         call.abort()
         await call.wait_closed()
+    await listener.wait_closed()
 
 
 def test_keyboard_interactive_is_answered_with_the_password(server, connect):
