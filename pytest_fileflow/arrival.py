@@ -10,9 +10,9 @@ from pytest_fileflow.model import Latency
 if TYPE_CHECKING:
     from pytest_fileflow.model import Flow, Stat
 
-# How often to look: a tenth of the time waited so far, so that the error of the latency stays
-# small against the latency, and the requests grow with the logarithm of the wait.
-SHARE_OF_AGE = 0.1
+# How often to look: after a twenty-fifth of the time waited so far, so that the error of the latency
+# stays small against the latency, and the requests grow with the logarithm of the wait.
+SHARE_OF_AGE = 0.04
 FASTEST_SECONDS = 0.05
 SLOWEST_SECONDS = 5.0
 # A file that is longer than expected does not shrink again; it is judged once it stopped growing.

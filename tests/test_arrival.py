@@ -101,8 +101,9 @@ def test_a_size_within_the_tolerance_is_whole():
 def test_looks_start_fast_back_off_and_meet_the_deadlines_exactly():
     watch = arrival(slo=300, give_up=330)
     assert watch.next_look(1000.0) == pytest.approx(1000.05)
-    assert watch.next_look(1010.0) == pytest.approx(1011.0)
-    assert watch.next_look(1100.0) == pytest.approx(1105.0)
+    assert watch.next_look(1010.0) == pytest.approx(1010.4)
+    assert watch.next_look(1100.0) == pytest.approx(1104.0)
+    assert watch.next_look(1200.0) == pytest.approx(1205.0)
     assert watch.next_look(1298.0, jitter=1.1) == 1300.0
     assert watch.next_look(1300.0) == pytest.approx(1305.0)
     assert watch.next_look(1327.0) == 1330.0
