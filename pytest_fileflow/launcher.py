@@ -12,7 +12,7 @@ from pytest_fileflow.collection import CASE
 from pytest_fileflow.engine import Engine, Limits
 from pytest_fileflow.errors import ResultsStoreFailed
 from pytest_fileflow.model import S3Location
-from pytest_fileflow.results.record import headline, make_record, properties, summary_text
+from pytest_fileflow.results.record import headline, make_record, properties, run_seconds, summary_text
 from pytest_fileflow.results.store import Directory
 from pytest_fileflow.steps import manifest
 from pytest_fileflow.streams import Tools
@@ -41,6 +41,11 @@ class Report:
     def to_dict(self) -> dict[str, Any]:
         """Return primitives only, for the way from a worker to the controller."""
         return {"record": self.record, "where": self.where, "store_error": self.store_error}
+
+    @property
+    def seconds(self) -> float:
+        """Return how long the run itself took."""
+        return run_seconds(self.record)
 
     @property
     def failure(self) -> str:

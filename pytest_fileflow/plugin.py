@@ -93,8 +93,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[Any]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Send the run's record along with pytest's own report, as primitives."""
+    """Send the run's record along with pytest's own report, as primitives.
+
+    Runs are launched ahead: how long this item waited says nothing, how long its run took does.
+    """
     report = yield
+    if REPORT in item.stash and call.when == "setup":
+        report.duration = item.stash[REPORT].seconds
     if REPORT in item.stash and (call.when == "call" or report.failed):
         report.__dict__["fileflow"] = item.stash[REPORT].to_dict()
     return report

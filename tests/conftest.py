@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from pathlib import Path
 
-# An inner pytest in this process forgets what it imported; these extensions cannot be imported twice.
 import pytest
-import yaml  # noqa: F401
 
 from tests.support import inner
+
+# An inner pytest in this process forgets what it imported; what stands on an extension cannot be imported twice.
+CIPHERS = "cryptography.hazmat.primitives.ciphers"
+for name in (CIPHERS, f"{CIPHERS}.algorithms", f"{CIPHERS}.modes", "jsonschema_rs", "yaml"):
+    importlib.import_module(name)
 
 ROOT = Path(__file__).parents[1]
 

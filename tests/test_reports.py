@@ -114,6 +114,7 @@ def test_junit_has_the_records_facts_as_properties(suite, workers):
     assert facts["outcome"] == "passed"
     assert float(facts["latency_seconds"]) == run["latency_seconds"]
     assert "cause" not in facts
+    assert float(cases["globex[4KiB]"].get("time")) > 0.6  # the run's own time, however short the item waited
     failure = cases["globex[4KiB]"].find("failure")
     assert failure.get("message").startswith("Failed: missing.not_picked_up: ")
     assert lost["hint"] in failure.text

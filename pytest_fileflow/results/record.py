@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from pytest_fileflow.model import format_size
@@ -64,6 +65,12 @@ def _observed(run: Run) -> Record | None:
     if run.observed is None:
         return None
     return {"size": run.observed.size, "sha256": run.observed.sha256, "location": run.observed.location}
+
+
+def run_seconds(record: Record) -> float:
+    """Return how long the run itself took, from its first stamp to its last."""
+    stamps = [datetime.fromisoformat(stamp.replace("Z", "+00:00")) for stamp in record["timeline"].values()]
+    return (max(stamps) - min(stamps)).total_seconds() if stamps else 0.0
 
 
 def properties(record: Record) -> list[tuple[str, str | int | float]]:
