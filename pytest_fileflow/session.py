@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import shutil
 import tempfile
 import warnings
@@ -165,12 +166,13 @@ class FlowSession:
             # Through a file, and not through xdist: a controller that is interrupted no longer listens.
             folder = self.input.get("fileflow", {}).get("left_over")
             if folder:
+                Path(folder).mkdir(mode=0o700, exist_ok=True)
                 Path(folder, f"{self.input['workerid']}.json").write_text(json.dumps(self.reports), encoding="utf-8")
 
     def left_over(self) -> str:
-        """Return the folder in which workers leave the reports that no item has taken."""
+        """Return the folder in which workers leave the reports that no item has taken; it is made when one does."""
         if self._left_over is None:
-            self._left_over = tempfile.mkdtemp(prefix="fileflow-")
+            self._left_over = str(Path(tempfile.gettempdir(), f"fileflow-{secrets.token_hex(8)}"))
         return self._left_over
 
     def gather(self) -> None:
