@@ -62,7 +62,12 @@ class ShareScheduling(LoadScheduling):  # type: ignore[misc]
             return
         collection = next(iter(self.node2collection.values()))
         nodes = sorted(self.nodes, key=_number)
-        self._shares = {node: share(collection, len(nodes), place) for place, node in enumerate(nodes)}
+        workers = len(nodes)
+        # A worker knows its share by its number. One that replaces another, lost before it had
+        # collected, has a number beyond: it gets a share that is left, and launches nothing ahead.
+        left = [place for place in range(workers) if place not in map(_number, nodes)]
+        places = {node: _number(node) if _number(node) < workers else left.pop() for node in nodes}
+        self._shares = {node: share(collection, workers, place) for node, place in places.items()}
         if not any(self._shares.values()):
             super().schedule()
             return

@@ -86,9 +86,11 @@ class Engine:
 
     def result(self, key: Hashable) -> Run:
         """Wait for a launched run and hand it out, once; after that the key may be launched again."""
-        run = self._flights[key].landed.result()
         with self._lock:
-            del self._flights[key]
+            flight = self._flights[key]
+        run = flight.landed.result()
+        with self._lock:
+            self._flights.pop(key, None)
         return run
 
     def close(self) -> list[Run]:
@@ -230,20 +232,24 @@ class Engine:
         return True
 
     def _land(self, flight: Flight, run: Run) -> None:
-        # A run that was cancelled still cleans up: its tools must work once more.
-        tools = dataclasses.replace(flight.tools, cancelled=never_cancelled)
-        try:
-            if flight.clean_up and run.written:
+        """Clean up, record and hand over: a fault in one of them never keeps the others from being done."""
+        if flight.clean_up and run.written:
+            # A run that was cancelled still cleans up: its tools must work once more.
+            tools = dataclasses.replace(flight.tools, cancelled=never_cancelled)
+            try:
                 run = steps.clean_up(flight.case.flow, run, tools)
+            except Exception as error:  # noqa: BLE001 - as above
+                run = _with_bug(run, "cleaning up", error)
+        try:
             run = self._record(flight.case, run)
         except Exception as error:  # noqa: BLE001 - as above; whoever waits for this run must get an answer
-            bug = _as_ours(error)
-            run = dataclasses.replace(run, verdict=run.verdict or steps.verdict_of(bug))
-            run = run.with_evidence(tester_bug=bug.reason)
-        with self._lock:
-            self._in_flight -= 1
-        self._start_more()
-        flight.landed.set_result(run)
+            run = _with_bug(run, "recording", error)
+        try:
+            with self._lock:
+                self._in_flight -= 1
+            self._start_more()
+        finally:
+            flight.landed.set_result(run)
 
     @staticmethod
     def _stop_if_cancelled(flight: Flight) -> None:
@@ -255,7 +261,17 @@ def _answer_after_crash(flight: Flight, done: Future[None]) -> None:
     """Give whoever waits for a run an answer even if the engine itself failed."""
     error = done.exception()
     if isinstance(error, Exception) and not flight.landed.done():
-        flight.landed.set_exception(_as_ours(error))
+        run = flight.run or steps.unprepared(flight.case, flight.attempt)
+        flight.landed.set_result(dataclasses.replace(run, verdict=steps.verdict_of(_as_ours(error))))
+
+
+def _with_bug(run: Run, doing: str, error: Exception) -> Run:
+    """Note a fault of the tester's own; it becomes the verdict only of a run that passed, or has none."""
+    bug = _as_ours(error)
+    run = run.with_evidence(tester_bug=f"while {doing}: {bug.reason}")
+    if run.verdict is None or run.verdict.outcome == "passed":
+        return dataclasses.replace(run, verdict=steps.verdict_of(bug))
+    return run
 
 
 def _judged(flight: Flight, run: Run, outcome: Decision | FileflowError, clock: Clock) -> Run:

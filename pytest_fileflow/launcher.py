@@ -139,13 +139,18 @@ class Launcher:
             mates = [other for other in self._own(item.session.items) if _conftests(other) == neighbourhood]
             self._launch(mates, toolbox, provision)
         run = self._engine.result(item.nodeid)
-        report = self._reports[run.run_id]
-        item.user_properties.extend(properties(report.record))
+        report = self._reports.get(run.run_id) or Report(
+            make_record(item.stash[CASE], run), store_error="the record was lost to a fault of the tester"
+        )
+        facts = properties(report.record)
+        names = {name for name, _ in facts}  # a rerun's facts take the place of the run's before
+        others = [fact for fact in item.user_properties if fact[0] not in names]
+        item.user_properties[:] = [*others, *facts]
         return report
 
     def close(self) -> list[Report]:
         """Cancel, clean up and record what is still under way; return the reports that no item has taken."""
-        return [self._reports[run.run_id] for run in self._engine.close()]
+        return [self._reports[run.run_id] for run in self._engine.close() if run.run_id in self._reports]
 
     def _launch(self, items: list[pytest.Item], toolbox: Toolbox, provision: Callable[[list[Case]], None]) -> None:
         if toolbox not in self._tools:

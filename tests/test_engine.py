@@ -347,7 +347,24 @@ def test_a_bug_in_a_step_is_the_testers_fault_and_shows_no_values(bench):
 def test_a_record_that_cannot_be_made_loses_no_run(bench):
     bench_ = bench(World())
     bench_.engine._record = lambda case, run: 1 / 0
-    assert bench_.run(make_case()).verdict.outcome == "passed"
+    run = bench_.run(make_case())
+    assert (run.verdict.outcome, run.verdict.cause) == ("error", "tester.bug")
+    assert "ZeroDivisionError" in run.evidence["tester_bug"]
+
+
+def test_a_bug_while_cleaning_up_hides_no_verdict_and_loses_no_record(bench):
+    world = World(lambda content: content + b"!")
+    world.storage.errors["delete", TARGET.uri()] = RuntimeError("somebody's endpoint")
+    bench_ = bench(world)
+    fails(bench_.run(make_case()), "partial.oversize")
+    assert len(bench_.recorded) == 1
+    assert "while cleaning up" in bench_.recorded[0].evidence["tester_bug"]
+
+
+def test_a_fault_of_the_engine_itself_still_answers(bench):
+    bench_ = bench(World())
+    bench_.engine._land = lambda flight, run: 1 / 0
+    assert bench_.run(make_case()).verdict.cause == "tester.bug"
 
 
 def test_a_second_run_of_the_same_item_is_a_new_attempt(bench):

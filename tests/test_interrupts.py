@@ -101,6 +101,23 @@ def test_a_worker_that_is_killed_loses_only_its_own_unfinished_runs(suite, left)
     assert passed >= {f"flow{number}" for number in range(6)} - {"flow3"}
 
 
+def test_a_worker_that_is_lost_while_it_collects_makes_no_flow_run_twice(suite, left):
+    for number in range(6):
+        suite.add(f"flows/flow{number}.json", flow(f"flow{number}"))
+    suite.add(
+        "flows/conftest.py",
+        text=(
+            "import os, signal\n"
+            "def pytest_collection_modifyitems(items):\n"
+            "    if os.environ.get('PYTEST_XDIST_WORKER') == 'gw0' and not os.path.exists('died'):\n"
+            "        open('died', 'w').close()\n"
+            "        os.kill(os.getpid(), signal.SIGKILL)\n"
+        ),
+    )
+    suite.run_apart("flows", "-n", "2").assert_outcomes(passed=6)
+    assert invoked(left) == 6
+
+
 def test_a_collected_flow_runs_once_over_two_workers(suite, left):
     for number in range(9):
         suite.add(f"flows/flow{number}.json", flow(f"flow{number}"))

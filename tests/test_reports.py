@@ -4,12 +4,15 @@ import csv
 import html
 import json
 import re
+from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
 
+from pytest_fileflow.model import PASSED, Case, Flow, PayloadFile, Run, S3Location, Variant
 from pytest_fileflow.reporting.html import details
 from pytest_fileflow.reporting.terminal import PASSED_ROWS, table
+from pytest_fileflow.results.record import make_record, summary_text
 from tests.support.inner import flow
 
 
@@ -155,6 +158,22 @@ def test_html_details_escape_everything():
     )
     assert "<script>" not in page
     assert page.count("&lt;script&gt;") == 14
+
+
+def test_what_a_server_says_does_not_steer_the_terminal():
+    text = summary_text(
+        record(outcome="failed", cause="late", reason="\x1b[2Jgone", hint="x", evidence={"log": ["\x1b]0;title\x07 é"]})
+    )
+    assert "\x1b" not in text
+    assert "\x07" not in text
+    assert "\\x1b[2Jgone" in text
+    assert "é" in text
+
+
+def test_evidence_of_any_kind_becomes_plain():
+    case = Case(Flow("acme", S3Location("a"), S3Location("b")), Variant("", 1))
+    run = Run("0" * 16, "acme", "1B", "S3->S3", 1, PayloadFile("f", 1, "0"), verdict=PASSED, evidence={"at": Path("x")})
+    assert make_record(case, run)["evidence"] == {"at": "x"}
 
 
 def test_the_table_shows_the_worst_first_and_not_too_much():

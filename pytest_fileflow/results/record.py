@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -47,7 +48,8 @@ def make_record(case: Case, run: Run) -> Record:
         "latency_resolution_seconds": round(run.latency.resolution, 3) if run.latency else None,
         "slo_seconds": flow.validation.expect_within_seconds,
         "checks": [check.to_dict() for check in run.checks],
-        "evidence": {**run.evidence, **run.verdict.evidence},
+        # Evidence may come from anybody's endpoint or check; a record crosses processes, as plain JSON.
+        "evidence": json.loads(json.dumps({**run.evidence, **run.verdict.evidence}, default=str)),
         "residue": list(run.residue),
     }
 
@@ -114,7 +116,7 @@ def _summary_lines(record: Record, where: str) -> Iterator[str]:
 def headline(record: Record) -> str:
     """Return the verdict in one line: the cause and the sentence, or how long it took."""
     if record["cause"]:
-        return f"{record['cause']}: {record['reason']}"
+        return plain(f"{record['cause']}: {record['reason']}")
     return f"passed: arrived intact after {latency_text(record)}"
 
 
@@ -140,7 +142,12 @@ def _evidence_lines(evidence: Record) -> Iterator[str]:
 
 
 def _line(name: str, text: str) -> str:
-    return f"  {name:<10} {text}"
+    return f"  {name:<10} {plain(text)}"
+
+
+def plain(text: str) -> str:
+    """Return a text with control characters written out: what a server or a log says must not steer a terminal."""
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
 
 
 def metrics_csv(record: Record) -> str:
