@@ -61,7 +61,11 @@ class Oversize:
 
 @dataclass(frozen=True)
 class GaveUp:
-    """SLO and grace are over. ``stat`` is what lay there last; ``seen_full`` that it once had arrived."""
+    """SLO and grace are over.
+
+    ``stat`` is what lay there last, ``growing`` that it changed after it was first seen, and
+    ``seen_full`` that it once had its full size.
+    """
 
     stat: Stat | None
     at: float
@@ -88,6 +92,7 @@ class Arrival:
         self._full_at: float | None = None
         self._full_after = triggered
         self._seen_full = False
+        self._changes = 0
 
     def look(self, asked: float, answered: float, stat: Stat | None) -> Decision | None:
         """Take in one answer; return the decision, or None while there is nothing to decide."""
@@ -98,7 +103,9 @@ class Arrival:
         if self._full_at is not None:
             if stable >= self.expected.settle:
                 return self._arrived(stat)
-            return None  # whole, and only its stability is still watched: never cut short by the deadline
+            # Whole, and only its stability is still watched: that is not cut short by the deadline,
+            # but a file that never comes to rest is given up.
+            return self._give_up(answered - self.expected.settle - OVERSIZE_SETTLE_SECONDS)
         if self._too_long(stat) and stable >= max(self.expected.settle, OVERSIZE_SETTLE_SECONDS):
             return Oversize(stat, answered)
         return self._give_up(answered)
@@ -134,6 +141,7 @@ class Arrival:
         before = self._stat
         if (before and (before.size, before.version)) != (stat and (stat.size, stat.version)):
             self._changed = answered
+            self._changes += stat is not None
         full = stat is not None and abs(stat.size - self.expected.size) <= self.expected.tolerance
         if not full:
             self._full_at = None
@@ -152,5 +160,4 @@ class Arrival:
     def _give_up(self, now: float) -> GaveUp | None:
         if now < self.triggered + self.expected.give_up:
             return None
-        growing = self._stat is not None and now - self._changed < SLOWEST_SECONDS
-        return GaveUp(self._stat, now, growing, self._seen_full)
+        return GaveUp(self._stat, now, self._stat is not None and self._changes > 1, self._seen_full)

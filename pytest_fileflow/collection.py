@@ -42,6 +42,7 @@ class Claims:
     """
 
     named: tuple[Path, ...]
+    root: Path
 
     def claims(self, path: Path) -> bool:
         """Return whether a file is to be read as a flow."""
@@ -49,7 +50,7 @@ class Claims:
             return True
         if Path(path.stem).suffix == ".flow":
             return True
-        return "flows" in path.parent.parts and may_hold_flow(path)
+        return _below_flows(path.parent, self.root) and may_hold_flow(path)
 
 
 def named_places(config: pytest.Config, settings: Settings) -> tuple[Path, ...]:
@@ -63,13 +64,19 @@ def named_places(config: pytest.Config, settings: Settings) -> tuple[Path, ...]:
     here = config.invocation_params.dir
     places = [Path(os.path.normpath(here / argument.split("::", 1)[0])) for argument in config.args]
     patterns = config.getini("python_files")
-    return (*settings.paths, *(place for place in places if _holds_flows(place, patterns)))
+    return (*settings.paths, *(place for place in places if _holds_flows(place, config.rootpath, patterns)))
 
 
-def _holds_flows(place: Path, patterns: list[str]) -> bool:
+def _holds_flows(place: Path, root: Path, patterns: list[str]) -> bool:
     if not place.is_dir():
         return place.suffix in SUFFIXES
-    return "flows" in place.parts or not _has_python_tests(place, patterns)
+    return _below_flows(place, root) or not _has_python_tests(place, patterns)
+
+
+def _below_flows(folder: Path, root: Path) -> bool:
+    """Return whether a folder is called ``flows``, or one above it within the project is."""
+    inside = folder.relative_to(root).parts if folder == root or root in folder.parents else (folder.name,)
+    return "flows" in (inside or (folder.name,))
 
 
 def _has_python_tests(folder: Path, patterns: list[str]) -> bool:
@@ -88,8 +95,8 @@ class Collector:
 
     def collect_file(self, path: Path, parent: pytest.Collector) -> FlowFile | None:
         """Return a collector for a file that is a flow."""
-        if not self.claims.claims(path):
-            return None
+        if self.settings.results in path.parents or not self.claims.claims(path):
+            return None  # our own records are no flows
         file = FlowFile.from_parent(parent, path=path)
         file.collector = self
         return file

@@ -32,6 +32,9 @@ def of_check(flow: Flow, run: Run, failed: CheckResult, tools: Tools) -> Verdict
 
 def of_gave_up(flow: Flow, run: Run, end: GaveUp, tools: Tools) -> Verdict:
     """Return the verdict of a run whose file did not arrive whole before SLO and grace were over."""
+    if end.stat is not None and abs(end.stat.size - run.file.size) <= flow.validation.size_tolerance_bytes:
+        reason = f"{flow.target.uri(end.stat.name)} has its full size but is rewritten again and again: never at rest"
+        return _verdict("content.corrupt", reason, _nearby(flow, tools))
     if end.stat is not None:
         return _truncated(flow, run, end, tools)
     waited = f"within {_seconds(flow.give_up_seconds)} of the trigger (SLO {_seconds(_slo(flow))})"
@@ -54,9 +57,9 @@ def _missing(flow: Flow, run: Run, where: str, tools: Tools) -> Verdict:
     try:
         source = tools.endpoint(flow.source).stat(run.file.name)
     except FileflowError as error:
-        # The verdict stands without it: the file did not arrive, whatever became of the source.
-        evidence["source"] = f"could not be looked at: {error.reason}"
-        return _verdict("missing.not_picked_up", f"{where}; the source could not be looked at", evidence)
+        # Whether it was picked up cannot be told; that the source cannot be read is what is known.
+        reason = f"{where}, and what became of it at the source cannot be told: {error.reason}"
+        return Verdict("failed", error.cause, reason, error.hint, evidence)
     if source is None:
         return _verdict("missing.lost", f"{where}, and is gone from {flow.source.uri()}", evidence)
     return _verdict("missing.not_picked_up", f"{where}, and still lies at {flow.source.uri()}", evidence)
@@ -91,6 +94,12 @@ def _truncated(flow: Flow, run: Run, end: GaveUp, tools: Tools) -> Verdict:
 
 def _corrupt(flow: Flow, run: Run, tools: Tools) -> Verdict:
     stat = tools.endpoint(flow.target).stat(run.file.name)
+    if stat is not None and stat.size != run.file.size:
+        reason = (
+            f"{flow.target.uri(run.file.name)} has {stat.size} bytes in place of {run.file.size}, within the "
+            "tolerance, but then its SHA-256 cannot be right: a transfer that changes the file needs checksum: none"
+        )
+        return _verdict("content.corrupt", reason)
     difference = _compare(flow, run, stat, tools) if stat else None
     if difference is None or difference.offset is None:
         reason = f"{flow.target.uri(run.file.name)} has the right size and a wrong SHA-256"

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
     from pytest_fileflow.arrival import Decision
     from pytest_fileflow.clock import Clock
-    from pytest_fileflow.model import Case, Run, Verdict
+    from pytest_fileflow.endpoints import Endpoint
+    from pytest_fileflow.model import Case, Run
     from pytest_fileflow.streams import Tools
 
 logger = logging.getLogger(__name__)
@@ -47,6 +48,8 @@ class Flight:
         self.landed: Future[Run] = Future()
         self.run: Run | None = None
         self.arrival: Arrival | None = None
+        self.target: Endpoint | None = None  # where the arrival is watched
+        self.triggered = 0.0  # monotonic
         # A synchronous invocation and the arrival end a run together; whichever comes second does it.
         self.lock = threading.Lock()
         self.finishing = False
@@ -61,7 +64,13 @@ class Engine:
     that finished it, and returns the run as it is to be reported.
     """
 
-    def __init__(self, limits: Limits, clock: Clock, record: Callable[[Case, Run], Run]):
+    def __init__(
+        self,
+        limits: Limits,
+        clock: Clock,
+        record: Callable[[Case, Run], Run],
+        attempts: dict[Hashable, int] | None = None,
+    ):
         self._limits = limits
         self._clock = clock
         self._record = record
@@ -69,7 +78,7 @@ class Engine:
         self._flights: dict[Hashable, Flight] = {}
         self._queue: deque[Flight] = deque()
         self._in_flight = 0
-        self._attempts: dict[Hashable, int] = {}
+        self._attempts: dict[Hashable, int] = {} if attempts is None else attempts
         self._closing = False
         self._work = ThreadPoolExecutor(limits.concurrency, thread_name_prefix="fileflow-work")
         self._watcher = Watcher(clock, limits.concurrency)
@@ -138,7 +147,7 @@ class Engine:
             run = flight.run = steps.seed(flow, run, tools)
             self._stop_if_cancelled(flight)
             self._trigger(flight, run)
-        except Exception as error:  # noqa: BLE001 - whatever happens to one run ends that run, with its cause
+        except BaseException as error:  # noqa: BLE001 - whatever happens to one run, pytest.skip too, ends that run with its cause
             self._finish(flight, _as_ours(error))
 
     def _trigger(self, flight: Flight, run: Run) -> None:
@@ -147,17 +156,18 @@ class Engine:
         run = flight.run = run.with_stamp("triggered", self._clock.stamp())
         if flow.transfer.mode == "invoke" and flow.transfer.invocation == "RequestResponse":
             flight.calling = True
+            self._await(flight, run, moment)
             threading.Thread(target=self._call, args=(flight, run), name="fileflow-call", daemon=True).start()
             self._watcher.call_at(moment + flow.give_up_seconds, lambda: self._call_overdue(flight))
         else:
             run = flight.run = steps.trigger(flow, run, tools)
-        self._await(flight, run, moment)
+            self._await(flight, run, moment)
 
     def _call(self, flight: Flight, run: Run) -> None:
         """Wait, in a thread of its own, for a function that is invoked synchronously."""
         try:
             done = steps.trigger(flight.case.flow, run, flight.tools)
-        except Exception as error:  # noqa: BLE001 - as above
+        except BaseException as error:  # noqa: BLE001 - as above
             self._end_wait(flight, _as_ours(error))
             return
         with flight.lock:
@@ -175,6 +185,7 @@ class Engine:
 
     def _await(self, flight: Flight, run: Run, moment: float) -> None:
         flow = flight.case.flow
+        flight.triggered = moment
         flight.arrival = Arrival(Expectation.of(flow, run.file.size), moment)
         self._watch(flight, run)
         if flight.cancelled.is_set():  # cancelled between the last look at the flag and now
@@ -183,15 +194,17 @@ class Engine:
     def _watch(self, flight: Flight, run: Run) -> None:
         if flight.arrival is None:
             raise TesterBug("a run is watched before it was triggered")
-        target = flight.tools.endpoint(flight.case.flow.target)
+        flight.target = flight.tools.endpoint(flight.case.flow.target)
         told = Awaited(run.file.name, flight.arrival, lambda outcome: self._told(flight, outcome))
-        self._watcher.add(target, told)
+        self._watcher.add(flight.target, told)
 
     def _told(self, flight: Flight, outcome: Decision | FileflowError) -> None:
         with flight.lock:
             flight.decision = outcome
             calling = flight.calling
         if calling and isinstance(outcome, (Arrived, Oversize)):
+            if self._clock.monotonic() >= flight.triggered + flight.case.flow.give_up_seconds:
+                self._end_wait(flight, _call_timeout(flight, "a file arrived"))
             return  # the invocation's answer belongs to the verdict; _call goes on from here
         if calling and isinstance(outcome, GaveUp) and outcome.stat is None:
             outcome = _call_timeout(flight, "no file arrived")
@@ -208,14 +221,14 @@ class Engine:
         """Judge, clean up, record, land; the one end that every run comes to."""
         run = flight.run or steps.unprepared(flight.case, flight.attempt)
         try:
-            if flight.arrival is not None:
-                self._watcher.remove(flight.tools.endpoint(flight.case.flow.target), run.file.name)
+            if flight.target is not None:
+                self._watcher.remove(flight.target, run.file.name)
             run = _judged(flight, run, outcome, self._clock)
         except Changed:
             if self._watch_again(flight, run):
                 return
-            run = dataclasses.replace(run, verdict=_vanished(flight, run, self._clock))
-        except Exception as error:  # noqa: BLE001 - as above
+            run = _judged_at_last(flight, run, outcome, self._clock)
+        except BaseException as error:  # noqa: BLE001 - as above
             run = dataclasses.replace(run, verdict=steps.verdict_of(_as_ours(error)))
         self._land(flight, run)
 
@@ -238,11 +251,11 @@ class Engine:
             tools = dataclasses.replace(flight.tools, cancelled=never_cancelled)
             try:
                 run = steps.clean_up(flight.case.flow, run, tools)
-            except Exception as error:  # noqa: BLE001 - as above
+            except BaseException as error:  # noqa: BLE001 - as above
                 run = _with_bug(run, "cleaning up", error)
         try:
             run = self._record(flight.case, run)
-        except Exception as error:  # noqa: BLE001 - as above; whoever waits for this run must get an answer
+        except BaseException as error:  # noqa: BLE001 - as above; whoever waits for this run must get an answer
             run = _with_bug(run, "recording", error)
         try:
             with self._lock:
@@ -260,12 +273,12 @@ class Engine:
 def _answer_after_crash(flight: Flight, done: Future[None]) -> None:
     """Give whoever waits for a run an answer even if the engine itself failed."""
     error = done.exception()
-    if isinstance(error, Exception) and not flight.landed.done():
+    if error is not None and not flight.landed.done():
         run = flight.run or steps.unprepared(flight.case, flight.attempt)
         flight.landed.set_result(dataclasses.replace(run, verdict=steps.verdict_of(_as_ours(error))))
 
 
-def _with_bug(run: Run, doing: str, error: Exception) -> Run:
+def _with_bug(run: Run, doing: str, error: BaseException) -> Run:
     """Note a fault of the tester's own; it becomes the verdict only of a run that passed, or has none."""
     bug = _as_ours(error)
     run = run.with_evidence(tester_bug=f"while {doing}: {bug.reason}")
@@ -287,12 +300,21 @@ def _judged(flight: Flight, run: Run, outcome: Decision | FileflowError, clock: 
     return dataclasses.replace(run, verdict=verdict)
 
 
-def _vanished(flight: Flight, run: Run, clock: Clock) -> Verdict:
-    end = GaveUp(None, clock.monotonic(), growing=True, seen_full=True)
+def _judged_at_last(flight: Flight, run: Run, outcome: Decision | FileflowError, clock: Clock) -> Run:
+    """Judge a file that changed while it was verified, now that its time is over: whole, gone, or never at rest."""
+    flow, tools = flight.case.flow, flight.tools
     try:
-        return diagnosis.of_gave_up(flight.case.flow, run, end, flight.tools)
-    except Exception as error:  # noqa: BLE001 - as above
-        return steps.verdict_of(_as_ours(error))
+        stat = tools.endpoint(flow.target).stat(run.file.name)
+        if stat is not None and isinstance(outcome, Arrived):
+            try:
+                return _judged(flight, run, dataclasses.replace(outcome, stat=stat), clock)
+            except Changed:
+                logger.info("%s changed once more", run.file.name)
+        end = GaveUp(stat, clock.monotonic(), growing=True, seen_full=True)
+        verdict = diagnosis.of_gave_up(flow, run, end, tools)
+    except BaseException as error:  # noqa: BLE001 - as above
+        verdict = steps.verdict_of(_as_ours(error))
+    return dataclasses.replace(run, verdict=verdict)
 
 
 def _call_timeout(flight: Flight, meanwhile: str) -> InvokeTimeout:
@@ -302,7 +324,7 @@ def _call_timeout(flight: Flight, meanwhile: str) -> InvokeTimeout:
     )
 
 
-def _as_ours(error: Exception) -> FileflowError:
+def _as_ours(error: BaseException) -> FileflowError:
     if isinstance(error, FileflowError):
         return error
     # The text of a foreign exception may hold anything, secrets too: only its type is shown.
@@ -312,7 +334,7 @@ def _as_ours(error: Exception) -> FileflowError:
     return TesterBug(f"unexpected {type(error).__name__} at {place}", evidence={"exception": type(error).__name__})
 
 
-def _where(error: Exception) -> str:
+def _where(error: BaseException) -> str:
     frame = error.__traceback__
     if frame is None:
         return "an unknown place"

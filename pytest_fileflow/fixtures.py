@@ -41,8 +41,12 @@ def aws_session(request: pytest.FixtureRequest) -> boto3.Session:
     if request.config.stash[SESSION].settings.sandbox:
         request.getfixturevalue("fileflow_sandbox")
     import boto3
+    from botocore.exceptions import BotoCoreError
 
-    return boto3.Session()
+    try:
+        return boto3.Session()
+    except BotoCoreError as error:  # a profile that does not exist, a config file that cannot be read
+        pytest.fail(f"tester.credentials: the AWS configuration cannot be used: {error}", pytrace=False)
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pytest_fileflow.clock import Clock
@@ -18,7 +18,7 @@ from pytest_fileflow.steps import manifest
 from pytest_fileflow.streams import Tools
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Hashable, Sequence
 
     import pytest
 
@@ -102,6 +102,14 @@ class Memo:
             return self._made[location]
 
 
+@dataclass
+class History:
+    """What a session remembers of its launches, whatever becomes of the launcher: a rerun must not start all anew."""
+
+    attempts: dict[Hashable, int] = field(default_factory=dict)
+    ahead: set[tuple[str, ...]] = field(default_factory=set)
+
+
 class Launcher:
     """Owns the engine of this process.
 
@@ -115,6 +123,7 @@ class Launcher:
         registry: Registry,
         workers: int,
         share: Callable[[Sequence[str]], Sequence[int]],
+        history: History,
     ):
         self._settings = settings
         self._registry = registry
@@ -124,8 +133,8 @@ class Launcher:
         self._reports: dict[str, Report] = {}
         self._tools: dict[Toolbox, Tools] = {}
         in_flight = max(1, settings.max_in_flight // workers)
-        self._engine = Engine(Limits(settings.concurrency, in_flight), self._clock, self._record)
-        self._ahead: set[tuple[str, ...]] = set()
+        self._engine = Engine(Limits(settings.concurrency, in_flight), self._clock, self._record, history.attempts)
+        self._ahead = history.ahead
 
     def run(self, item: pytest.Item, toolbox: Toolbox, provision: Callable[[list[Case]], None]) -> Report:
         """Return the report of an item's run, launching it, and all that may be launched with it, first.
@@ -167,17 +176,20 @@ class Launcher:
         return [item for item in items if CASE in item.stash and not _may_skip(item)]
 
     def _record(self, case: Case, run: Run) -> Run:
-        record = make_record(case, run)
+        record = {**make_record(case, run), "sandbox": self._settings.sandbox}
         try:
             where = self._store.write(record, manifest(run) if run.file.name else None)
             self._reports[run.run_id] = Report(record, where)
         except ResultsStoreFailed as error:
             self._reports[run.run_id] = Report(record, store_error=error.reason)
+        except (TypeError, ValueError) as error:
+            self._reports[run.run_id] = Report(record, store_error=f"the record cannot be written: {error}")
         return run
 
 
 def _may_skip(item: pytest.Item) -> bool:
-    return any(item.get_closest_marker(name) for name in ("skip", "skipif"))
+    # xfail(run=False) is a skip by another name.
+    return any(item.get_closest_marker(name) for name in ("skip", "skipif", "xfail"))
 
 
 def _conftests(item: pytest.Item) -> tuple[str, ...]:
@@ -188,9 +200,13 @@ def _conftests(item: pytest.Item) -> tuple[str, ...]:
 
 
 class SigtermAsInterrupt:
-    """Turns SIGTERM into what Ctrl-C does: CI systems cancel with it, and by default nothing is cleaned up."""
+    """Turns SIGTERM into what Ctrl-C does: CI systems cancel with it, and by default nothing is cleaned up.
+
+    ``fired`` says whether it came.
+    """
 
     def __init__(self) -> None:
+        self.fired = False
         self._before: Any = None
         self._installed = False
 
@@ -199,7 +215,7 @@ class SigtermAsInterrupt:
         if self._installed or threading.current_thread() is not threading.main_thread():
             return
         if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-            self._before = signal.signal(signal.SIGTERM, _interrupt)
+            self._before = signal.signal(signal.SIGTERM, self._interrupt)
             self._installed = True
 
     def restore(self) -> None:
@@ -208,6 +224,6 @@ class SigtermAsInterrupt:
             signal.signal(signal.SIGTERM, self._before)
             self._installed = False
 
-
-def _interrupt(_number: int, _frame: object) -> None:
-    raise KeyboardInterrupt("SIGTERM")
+    def _interrupt(self, _number: int, _frame: object) -> None:
+        self.fired = True
+        raise KeyboardInterrupt("SIGTERM")

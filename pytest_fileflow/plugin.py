@@ -105,10 +105,21 @@ def pytest_runtest_makereport(
     return report
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """End what is under way before the last item's teardown takes the session's connections away."""
+    if nextitem is None:
+        item.config.stash[SESSION].finish()
+
+
 @pytest.hookimpl(wrapper=True, trylast=True)
-def pytest_sessionfinish(session: pytest.Session) -> Generator[None, None, None]:
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Generator[None, None, None]:
     """End what is under way before anybody reports, and gather what workers had to end, once they are down."""
-    session.config.stash[SESSION].finish()
+    flows = session.config.stash[SESSION]
+    flows.finish()
+    flows.hand_over()
+    if exitstatus == pytest.ExitCode.INTERRUPTED:
+        flows.wait_for_workers()
     result = yield
-    session.config.stash[SESSION].gather()
+    flows.gather()
     return result

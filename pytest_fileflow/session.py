@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
 import shutil
+import signal
 import tempfile
+import time
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,10 +24,13 @@ if TYPE_CHECKING:
 
     from pytest_fileflow.collection import Collector, FlowFile
     from pytest_fileflow.endpoints.ssh import Route
-    from pytest_fileflow.launcher import Launcher, SigtermAsInterrupt
+    from pytest_fileflow.launcher import History, Launcher, SigtermAsInterrupt
     from pytest_fileflow.model import Case, SftpLocation
     from pytest_fileflow.registry import Registry
     from pytest_fileflow.sandbox import Sandbox
+
+
+WORKERS_CLEAN_UP_SECONDS = 60
 
 
 class FlowSession:
@@ -38,6 +44,7 @@ class FlowSession:
         self._registry: Registry | None = None
         self._collector: Collector | None = None
         self._launcher: Launcher | None = None
+        self._history: History | None = None
         self._sandbox: Sandbox | None = None
         self._owns_sandbox = False
         self._environment: pytest.MonkeyPatch | None = None
@@ -65,7 +72,8 @@ class FlowSession:
         if self._collector is None:
             from pytest_fileflow.collection import Claims, Collector
 
-            self._collector = Collector(self.settings, Claims(self.named_places()), self.registry())
+            claims = Claims(self.named_places(), self.config.rootpath)
+            self._collector = Collector(self.settings, claims, self.registry())
         return self._collector.collect_file(path, parent)
 
     def mark_broken(self, items: list[pytest.Item]) -> None:
@@ -86,11 +94,14 @@ class FlowSession:
     def launcher(self) -> Launcher:
         """Return this process's launcher."""
         if self._launcher is None:
-            from pytest_fileflow.launcher import Launcher
+            from pytest_fileflow.launcher import History, Launcher
 
             self.catch_sigterm()
             workers = int(self.input.get("workercount", 1))
-            self._launcher = Launcher(self.settings, self.registry(), workers, self._share(workers))
+            self._history = self._history or History()
+            self._leave("pid", str(os.getpid()))
+            share = self._share(workers)
+            self._launcher = Launcher(self.settings, self.registry(), workers, share, self._history)
         return self._launcher
 
     def _share(self, workers: int) -> Callable[[Sequence[str]], Sequence[int]]:
@@ -158,19 +169,49 @@ class FlowSession:
             self._sigterm.install()
 
     def finish(self) -> None:
-        """Cancel, clean up and record what is still under way; keep the reports of it."""
+        """Cancel, clean up and record what is still under way; keep the reports of it.
+
+        Called while the session's fixtures still stand: cleaning up needs their connections.
+        """
         if self._launcher is not None:
             launcher, self._launcher = self._launcher, None
             self.reports += [report.to_dict() for report in launcher.close()]
-        if self.is_worker and self.reports:
-            # Through a file, and not through xdist: a controller that is interrupted no longer listens.
-            folder = self.input.get("fileflow", {}).get("left_over")
-            if folder:
-                Path(folder).mkdir(mode=0o700, exist_ok=True)
-                Path(folder, f"{self.input['workerid']}.json").write_text(json.dumps(self.reports), encoding="utf-8")
+
+    def hand_over(self) -> None:
+        """Leave, on a worker that ran flows, the reports that no item has taken where the controller finds them.
+
+        Through a file, and not through xdist: a controller that is interrupted no longer listens.
+        The file also says that this worker has cleaned up.
+        """
+        if self._history is not None:
+            self._leave("json", json.dumps(self.reports))
+
+    def _leave(self, kind: str, text: str) -> None:
+        folder = self.input.get("fileflow", {}).get("left_over")
+        if folder:
+            Path(folder).mkdir(mode=0o700, exist_ok=True)
+            fresh = Path(folder, f"{self.input['workerid']}.part")
+            fresh.write_text(text, encoding="utf-8")
+            fresh.replace(fresh.with_suffix(f".{kind}"))
+
+    def wait_for_workers(self) -> None:
+        """Let interrupted workers clean up, before xdist ends them after its own ten seconds.
+
+        Ctrl-C has reached them already, as members of the terminal's process group; SIGTERM has not.
+        """
+        if self._left_over is None:
+            return
+        workers = {path.with_suffix(".json"): int(path.read_text()) for path in Path(self._left_over).glob("*.pid")}
+        if self._sigterm is not None and self._sigterm.fired:
+            for process in workers.values():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(process, signal.SIGINT)
+        deadline = time.monotonic() + WORKERS_CLEAN_UP_SECONDS
+        while time.monotonic() < deadline and any(_is_busy(*worker) for worker in workers.items()):
+            time.sleep(0.05)
 
     def left_over(self) -> str:
-        """Return the folder in which workers leave the reports that no item has taken; it is made when one does."""
+        """Return the folder in which workers leave the reports that no item has taken."""
         if self._left_over is None:
             self._left_over = str(Path(tempfile.gettempdir(), f"fileflow-{secrets.token_hex(8)}"))
         return self._left_over
@@ -193,3 +234,12 @@ class FlowSession:
         if self._sandbox is not None and self._owns_sandbox:
             self._sandbox.stop()
         self._sandbox = None
+
+
+def _is_busy(done: Path, process: int) -> bool:
+    if done.exists():
+        return False
+    try:
+        return os.waitid(os.P_PID, process, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
+    except ChildProcessError:
+        return False

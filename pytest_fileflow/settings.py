@@ -111,4 +111,6 @@ def _results(config: pytest.Config) -> Path:
     text = str(value or DEFAULT_RESULTS)
     if "://" in text:
         raise pytest.UsageError(f"{origin}: {text!r} is not a folder")
-    return config.invocation_params.dir / text
+    # As pytest does: a path on the command line is meant from here, one in the ini file from the project.
+    from_ini = value and config.getoption("fileflow_results") is None
+    return (config.rootpath if from_ini else config.invocation_params.dir) / text

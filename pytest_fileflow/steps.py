@@ -11,6 +11,7 @@ import io
 from typing import TYPE_CHECKING
 
 from pytest_fileflow import checks, diagnosis, payload, template
+from pytest_fileflow.clock import Clock
 from pytest_fileflow.errors import (
     AuthRejected,
     CleanupResidue,
@@ -52,7 +53,8 @@ def prepare(case: Case, tools: Tools, attempt: int = 1, run_id: str | None = Non
 def unprepared(case: Case, attempt: int) -> Run:
     """Return the run of a case whose file could not even be named, for its record."""
     file = PayloadFile("", case.variant.size, "", case.flow.testdata.pattern)
-    return Run(payload.new_run_id(), case.flow.flow_id, case.variant.label, case.flow.direction, attempt, file)
+    run = Run(payload.new_run_id(), case.flow.flow_id, case.variant.label, case.flow.direction, attempt, file)
+    return run.with_stamp("failed", Clock().stamp())
 
 
 def manifest(run: Run) -> bytes:
@@ -180,7 +182,7 @@ def verify(flow: Flow, run: Run, arrived: Arrived, tools: Tools) -> Run:
     if flow.validation.checksum == "SHA256" or further:
         _feed(target, stat, (sha256, *further), tools)
     results = [checks.size_check(expected, stat.size)]
-    if flow.validation.checksum == "SHA256" and stat.size == run.file.size:
+    if flow.validation.checksum == "SHA256":
         results.append(sha256.result())
         if not results[-1].passed:
             _confirm(target, stat, sha256.hexdigest, tools)

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from pytest_fileflow.errors import FileflowError, NetworkError, TesterBug
+from pytest_fileflow.errors import AccessDenied, FileflowError, NetworkError, TesterBug
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,6 +47,7 @@ class _Place:
     awaited: dict[str, Awaited] = field(default_factory=dict)
     errors: int = 0
     looking: bool = False
+    listable: bool = True
     due: float = float("inf")
 
 
@@ -71,7 +72,8 @@ class Watcher:
     def add(self, endpoint: Endpoint, awaited: Awaited) -> None:
         """Start to wait for a file at an endpoint's location."""
         with self._changed:
-            place = self._places.setdefault(endpoint.location, _Place(endpoint))
+            # By the endpoint itself: another conftest.py may reach the same location in another way.
+            place = self._places.setdefault(endpoint, _Place(endpoint))
             place.awaited[awaited.name] = awaited
             place.due = self._clock.monotonic()
             self._changed.notify()
@@ -79,7 +81,7 @@ class Watcher:
     def remove(self, endpoint: Endpoint, name: str) -> bool:
         """Stop waiting for a file; return whether it was still awaited (then ``tell`` is never called)."""
         with self._changed:
-            place = self._places.get(endpoint.location)
+            place = self._places.get(endpoint)
             return place is not None and place.awaited.pop(name, None) is not None
 
     def call_at(self, moment: float, action: Callable[[], None]) -> None:
@@ -118,9 +120,9 @@ class Watcher:
         return actions
 
     def _due_places(self, now: float) -> list[_Place]:
-        for location, place in list(self._places.items()):
+        for endpoint, place in list(self._places.items()):
             if not place.awaited and not place.looking:
-                del self._places[location]
+                del self._places[endpoint]
         return [place for place in self._places.values() if not place.looking and place.due <= now]
 
     def _until_next(self, now: float) -> float | None:
@@ -145,15 +147,16 @@ class Watcher:
     def _look(self, place: _Place, awaited: list[Awaited]) -> list[tuple[Awaited, Decision | FileflowError]]:
         asked = self._clock.monotonic()
         try:
-            found = _ask(place.endpoint, [one.name for one in awaited])
+            found = _ask(place, [one.name for one in awaited])
         except NetworkError as error:
             place.errors += 1
             logger.info("look %d at %s failed: %s", place.errors, place.endpoint.location.uri(), error.reason)
             return [(one, error) for one in awaited] if place.errors >= NETWORK_ERRORS_IN_A_ROW else []
         except FileflowError as error:
             return [(one, error) for one in awaited]
-        except Exception as error:
-            logger.exception("looking at %s", place.endpoint.location.uri())
+        except BaseException as error:  # noqa: BLE001 - a bug here must end these runs, not hang them
+            where = place.endpoint.location.uri()
+            logger.error("looking at %s: unexpected %s", where, type(error).__name__)  # noqa: TRY400 - no foreign text
             bug = TesterBug(f"looking at the target failed unexpectedly: {type(error).__name__}")
             return [(one, bug) for one in awaited]
         place.errors = 0
@@ -169,9 +172,14 @@ class Watcher:
         return min((one.arrival.next_look(now, jitter) for one in place.awaited.values()), default=float("inf"))
 
 
-def _ask(endpoint: Endpoint, names: list[str]) -> dict[str, Stat]:
-    if len(names) > STAT_AT_MOST:
-        listed = endpoint.list(_common_prefix(names), LISTING_LIMIT)
+def _ask(place: _Place, names: list[str]) -> dict[str, Stat]:
+    endpoint = place.endpoint
+    if len(names) > STAT_AT_MOST and place.listable:
+        try:
+            listed = endpoint.list(_common_prefix(names), LISTING_LIMIT)
+        except AccessDenied:
+            place.listable = False  # a drop box: what may not be listed may still be asked for by name
+            return _ask_each(endpoint, names)
         found = {stat.name: stat for stat in listed}
         if len(listed) < LISTING_LIMIT:
             return found

@@ -58,6 +58,15 @@ def test_a_file_that_is_whole_at_the_deadline_is_watched_until_it_is_stable():
     assert isinstance(watch.look(1015.6, 1015.6, stat(WHOLE)), Arrived)
 
 
+def test_a_whole_file_that_never_comes_to_rest_is_given_up():
+    watch = arrival(settle=2)
+    decisions = [watch.look(1000.0 + s, 1000.0 + s, stat(WHOLE, f"v{s}")) for s in range(1, 20)]
+    decision = next(decision for decision in decisions if decision)
+    assert isinstance(decision, GaveUp)
+    assert decision.growing
+    assert decision.stat.version == "v15"  # SLO, grace, and the time it would have had to be at rest
+
+
 def test_a_file_that_vanishes_before_it_was_stable_has_been_seen():
     watch = arrival(settle=5)
     assert watch.look(1002.0, 1002.0, stat(WHOLE)) is None

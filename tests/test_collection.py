@@ -135,6 +135,15 @@ def test_in_named_places_every_file_must_be_a_flow(suite, workers):
     suite.run(*workers).assert_outcomes(passed=1, failed=1)
 
 
+def test_records_are_no_flows(suite):
+    suite.add("flows/acme.json", flow("acme"))
+    for _ in range(2):
+        suite.run("flows", "--fileflow-results", "flows/kept").assert_outcomes(passed=1)
+    suite.pytester.makeini("[pytest]\nfileflow_results = flows/kept\n")
+    suite.run("flows").assert_outcomes(passed=1)
+    assert len(suite.records("flows/kept")) == 3
+
+
 def test_fixtures_and_autouse_fixtures_apply(suite):
     suite.add("flows/acme.json", flow("acme"))
     suite.add(

@@ -5,9 +5,10 @@ import threading
 
 import pytest
 
+from pytest_fileflow import steps
 from pytest_fileflow.clock import Clock
 from pytest_fileflow.engine import Engine, Limits
-from pytest_fileflow.errors import AccessDenied, ConnectionLost, FunctionFailed, LocationMissing
+from pytest_fileflow.errors import AccessDenied, ConnectionLost, FunctionFailed, LocationMissing, StorageFailed
 from pytest_fileflow.model import Case, Flow, S3Location, TestData, Transfer, Validation, Variant
 from pytest_fileflow.registry import Registry, register_builtin_patterns
 from pytest_fileflow.streams import Tools
@@ -333,6 +334,82 @@ def test_a_file_that_is_replaced_while_it_is_verified_is_waited_for_again(bench)
     run = bench_.run(make_case())
     assert run.verdict.outcome == "passed", run.verdict
     assert swapped
+
+
+def test_a_function_that_skips_or_exits_ends_the_run_and_hangs_nothing(bench):
+    bench_ = bench(World())
+    for invocation in ("Event", "RequestResponse"):
+        bench_.tools = dataclasses.replace(bench_.tools, invoke=lambda transfer, payload: pytest.skip("not today"))
+        run = bench_.run(make_case(transfer=Transfer("invoke", "function", invocation)))
+        assert run.verdict.cause == "tester.bug", invocation
+
+
+def test_a_file_that_is_rewritten_for_ever_is_not_called_lost(bench):
+    world = World()
+    bench_ = bench(world)
+    stop = threading.Event()
+
+    def rewrite():
+        while not stop.wait(0.02):
+            for name in world.storage.names(TARGET.uri()):
+                content = world.storage.get(TARGET.uri(), name)
+                if content is not None:
+                    world.storage.put(TARGET.uri(), name, content)
+
+    threading.Thread(target=rewrite, daemon=True).start()
+    run = bench_.run(make_case(expect_within_seconds=0.5, grace_seconds=0.1, post_arrival_wait_seconds=1.0))
+    stop.set()
+    fails(run, "content.corrupt", "never at rest")
+
+
+def test_a_transfer_that_changes_the_file_needs_no_checksum(bench):
+    world = World(lambda content: content[:-1])
+    run = bench(world).run(make_case(size_tolerance_bytes=1))
+    fails(run, "content.corrupt", "9999 bytes in place of 10000", "checksum: none")
+    run = bench(World(lambda content: content[:-1])).run(make_case(size_tolerance_bytes=1, checksum="none"))
+    assert run.verdict.outcome == "passed"
+
+
+def test_a_file_that_was_there_before_it_was_sent_is_not_taken_for_an_arrival(bench):
+    world = World()
+    bench_ = bench(world)
+    run = steps.prepare(make_case(), bench_.tools)
+    world.storage.put(TARGET.uri(), run.file.name, b"old")
+    with pytest.raises(StorageFailed, match="was there before it was sent"):
+        steps.check_target(make_case().flow, run, bench_.tools)
+
+
+def test_a_mismatch_is_read_again_before_it_is_called_corrupt(bench):
+    world = World()
+    bench_ = bench(world)
+    reads = []
+
+    def endpoint(location):
+        made = world.endpoint(location)
+        opened = made.open
+
+        def once_wrong(name, offset=0, version=None):
+            reads.append(name)
+            return _Zeros(opened(name, offset, version)) if len(reads) == 1 else opened(name, offset, version)
+
+        made.open = once_wrong
+        return made
+
+    bench_.tools = dataclasses.replace(bench_.tools, endpoint=endpoint)
+    run = bench_.run(make_case())
+    assert run.verdict.outcome == "passed", run.verdict
+    assert len(reads) == 3  # wrong, right, and the whole verification once more
+
+
+class _Zeros:
+    def __init__(self, inner):
+        self.inner = inner
+
+    def __enter__(self):
+        return (bytes(len(chunk)) for chunk in self.inner.__enter__())
+
+    def __exit__(self, *exc):
+        return self.inner.__exit__(*exc)
 
 
 def test_a_bug_in_a_step_is_the_testers_fault_and_shows_no_values(bench):

@@ -65,7 +65,7 @@ def test_an_interrupted_session_cleans_up_records_and_reports(suite, left, worke
     assert [record["cause"] for record in suite.records()] == ["tester.interrupted"] * 4, output
     assert remains(left) == []
     assert (suite.path / "junit.xml").exists()
-    assert "4 were interrupted: cleaned up and recorded" in output
+    assert "4 were interrupted; what they had written was removed" in output
 
 
 def test_the_first_failure_ends_the_rest(suite, left):
@@ -126,3 +126,36 @@ def test_a_collected_flow_runs_once_over_two_workers(suite, left):
         before = invoked(left)
         suite.run_apart("flows", "-n", "2", "--dist", dist).assert_outcomes(passed=11)
         assert invoked(left) - before == 9, dist
+
+
+def test_connections_stand_until_what_is_under_way_is_cleaned_up(suite, left):
+    """The last item's teardown ends the session's fixtures; the engine must be done by then."""
+    for flow_id in ("a", "b"):
+        suite.add(f"flows/{flow_id}.json", flow(flow_id, "never", validation=LONG))
+    suite.add(
+        "flows/conftest.py",
+        text=(
+            "import pytest\n"
+            "from tests.support.inner import MemoryEndpoint, S3Location, WORLD\n"
+            "from pytest_fileflow.errors import Interrupted\n"
+            "@pytest.fixture(scope='session')\n"
+            "def s3_endpoint():\n"
+            "    yield lambda **fields: MemoryEndpoint(S3Location(**fields), WORLD.storage)\n"
+            "    for side in ('source', 'target'):\n"
+            "        for flow in 'ab':\n"
+            "            WORLD.storage.errors['delete', f's3://{side}-bucket/{flow}/'] = Interrupted('closed')\n"
+            "@pytest.fixture\n"
+            "def gone(fileflow_run): pass\n"
+            "@pytest.fixture(autouse=True)\n"
+            "def skips(request):\n"
+            "    if request.node.name.startswith('b['): pytest.skip('not today')\n"
+        ),
+    )
+    suite.add("flows/0.json", flow("0"))
+    suite.run_apart("flows/0.json", "flows/b.json", "flows/a.json", "--deselect", "flows/a.json")
+    assert {record["flow_id"]: record["cause"] for record in suite.records()} == {
+        "0": None,
+        "b": "tester.interrupted",
+    }
+    assert [record["residue"] for record in suite.records()] == [[], []]
+    assert remains(left) == []

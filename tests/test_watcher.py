@@ -7,7 +7,7 @@ import pytest
 
 from pytest_fileflow.arrival import Arrival, Arrived, Expectation, GaveUp
 from pytest_fileflow.clock import Clock
-from pytest_fileflow.errors import AccessDenied, ConnectionLost
+from pytest_fileflow.errors import AccessDenied, ConnectionLost, TesterBug
 from pytest_fileflow.model import S3Location
 from pytest_fileflow.watcher import NETWORK_ERRORS_IN_A_ROW, Awaited, Watcher
 from tests.support.memory import World
@@ -106,6 +106,38 @@ def test_a_network_error_that_passes_is_survived(watcher):
     world.storage.put(endpoint.place, "f", b"abc")
     world.storage.errors.clear()
     assert isinstance(told.get(timeout=10)[1], Arrived)
+
+
+def test_where_listing_is_denied_files_are_asked_for_by_name(watcher):
+    world, told = World(), queue.Queue()
+    endpoint = world.endpoint(PLACE)
+    world.storage.errors["list", endpoint.place] = AccessDenied("s3:ListBucket on s3://bucket was denied")
+    names = [f"file-{number}" for number in range(8)]
+    for name in names:
+        watcher.add(endpoint, awaited(told, name))
+    for name in names:
+        world.storage.put(endpoint.place, name, b"abc")
+    outcomes = dict(told.get(timeout=10) for _ in names)
+    assert {type(outcome) for outcome in outcomes.values()} == {Arrived}
+
+
+def test_the_same_location_behind_two_endpoints_is_two_places(watcher):
+    told = queue.Queue()
+    here, there = World().endpoint(PLACE), World().endpoint(PLACE)
+    there.storage.put(there.place, "f", b"abc")
+    watcher.add(here, awaited(told, "other"))
+    watcher.add(there, awaited(told))
+    assert told.get(timeout=10)[0] == "f"
+    watcher.remove(here, "other")
+
+
+def test_what_a_foreign_endpoint_raises_ends_the_wait_and_is_not_logged(watcher, caplog):
+    world, told = World(), queue.Queue()
+    endpoint = world.endpoint(PLACE)
+    endpoint.stat = lambda name: pytest.skip("password=hunter2")
+    watcher.add(endpoint, awaited(told))
+    assert isinstance(told.get(timeout=10)[1], TesterBug)
+    assert "hunter2" not in caplog.text
 
 
 def test_the_end_of_the_wait_is_told(watcher):

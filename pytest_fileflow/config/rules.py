@@ -116,6 +116,9 @@ def _transfer(flow: Mapping[str, Any]) -> Iterator[Finding]:
         templates += _templates(trigger.get(key), ("transfer", "trigger_file", key))
     if templates:
         yield from _unknown_variables(templates, _run_variables(flow))
+    if isinstance(trigger.get("name"), str) and not {"file.name", "run_id"} & set(template.names_in(trigger["name"])):
+        message = "must hold ${file.name} or ${run_id}: what the test writes and removes must be nobody else's file"
+        yield Finding(("transfer", "trigger_file", "name"), message)
     overwritten = {f"${{file.name}}{ending}" for ending in ("", ".sha256", ".manifest.json")}
     name = trigger.get("name")
     if isinstance(name, str) and name in overwritten:

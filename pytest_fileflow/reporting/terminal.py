@@ -40,7 +40,8 @@ class TerminalSummary:
         if not reports:
             return
         records = [report["record"] for report in reports]
-        terminalreporter.write_sep("=", "file flows")
+        rehearsed = " in the sandbox" if any(record.get("sandbox") for record in records) else ""
+        terminalreporter.write_sep("=", f"file flows{rehearsed}")
         for line in table(records):
             terminalreporter.write_line(line)
         for line in _notes(reports):
@@ -105,7 +106,8 @@ def _notes(reports: Sequence[dict[str, Any]]) -> list[str]:
     passed = sum(record["outcome"] == "passed" for record in records)
     notes = [f"{passed} of {len(records)} runs passed"]
     if interrupted:
-        notes.append(f"{interrupted} were interrupted: cleaned up and recorded")
+        verb = "was" if interrupted == 1 else "were"
+        notes.append(f"{interrupted} {verb} interrupted; what they had written was removed, unless named below")
     notes += [f"left behind: {name}" for name in residue[:RESIDUE_ROWS]]
     if len(residue) > RESIDUE_ROWS:
         notes.append(f"left behind: {len(residue) - RESIDUE_ROWS} more files, named in the records")

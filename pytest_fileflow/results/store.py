@@ -22,15 +22,6 @@ class Directory:
 
     root: Path
 
-    def check(self) -> None:
-        """Raise ResultsStoreFailed where the folder cannot be made or written, before any run depends on it."""
-        try:
-            self.root.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise _failed(self.root, error) from error
-        if not os.access(self.root, os.W_OK | os.X_OK):
-            raise ResultsStoreFailed(f"the results folder {self.root} is not writable")
-
     def write(self, record: Record, manifest: bytes | None = None) -> str:
         """Write a run's record, summary, metrics and manifest; return where the record lies.
 
@@ -44,8 +35,8 @@ class Directory:
             folder.mkdir(parents=True, exist_ok=True)
             if manifest is not None:
                 _write(self.root.joinpath("manifests", *parts, f"{name}.manifest.json"), manifest)
-            _write(folder / "summary.txt", summary_text(record, str(path)).encode())
-            _write(folder / "metrics.csv", metrics_csv(record).encode())
+            _write(folder / "summary.txt", summary_text(record, str(path)).encode("utf-8", "replace"))
+            _write(folder / "metrics.csv", metrics_csv(record).encode("utf-8", "replace"))
             _write(path, (json.dumps(record, indent=2, ensure_ascii=False) + "\n").encode("utf-8", "replace"))
         except OSError as error:
             raise _failed(folder, error) from error
