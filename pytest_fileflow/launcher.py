@@ -225,5 +225,7 @@ class SigtermAsInterrupt:
             self._installed = False
 
     def _interrupt(self, _number: int, _frame: object) -> None:
+        if self.fired:
+            return  # it may come twice, to the process and to its group: the clean-up goes on
         self.fired = True
         raise KeyboardInterrupt("SIGTERM")
