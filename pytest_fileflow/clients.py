@@ -136,7 +136,11 @@ class AwsClients:
         with translated("create a client", f"{service} in {region}"):
             # boto3-stubs knows one overload a service; this name is only known at run time.
             make: Any = self._session.client
-            return make(service, region_name=region, config=self._config(service))
+            try:
+                return make(service, region_name=region, config=self._config(service))
+            except ValueError as error:  # botocore's own way to refuse an endpoint URL
+                reason = f"the AWS configuration cannot be used for {service}: {error}"
+                raise CredentialsUnusable(reason, hint="Check AWS_ENDPOINT_URL: it begins with https://.") from error
 
     def _config(self, service: str) -> Config:
         from botocore.config import Config

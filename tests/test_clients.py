@@ -68,6 +68,13 @@ def test_the_region_is_the_arns_or_the_sessions(clients, named, region):
     assert clients.client("lambda", named).meta.region_name == region
 
 
+def test_an_endpoint_url_without_a_scheme_is_the_testers_fault(clients, monkeypatch):
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "127.0.0.1:1")
+    with pytest.raises(CredentialsUnusable, match=r"cannot be used for s3: Invalid endpoint: 127\.0\.0\.1:1") as told:
+        clients.client("s3")
+    assert "AWS_ENDPOINT_URL" in told.value.hint
+
+
 def test_without_any_region_there_is_one():
     assert AwsClients(boto3.Session("AKIA0000", "x")).client("sns").meta.region_name == "us-east-1"
 
