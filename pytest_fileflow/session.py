@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import secrets
 import shutil
 import signal
 import tempfile
@@ -16,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_fileflow.errors import ConfigInvalid, SandboxFailed
 from pytest_fileflow.settings import Settings
 
 if TYPE_CHECKING:
@@ -121,6 +119,7 @@ class FlowSession:
     def sandbox(self) -> Sandbox:
         """Return the running sandbox, started by whoever comes first; AWS settings point at it from then on."""
         if self._sandbox is None:
+            from pytest_fileflow.errors import SandboxFailed
             from pytest_fileflow.sandbox import Sandbox
 
             address = self.input.get("fileflow", {}).get("sandbox")
@@ -154,6 +153,8 @@ class FlowSession:
     def provision(self, cases: list[Case]) -> None:
         """Make in the sandbox what the configs of these cases name."""
         if self.settings.sandbox and cases:
+            from pytest_fileflow.errors import ConfigInvalid
+
             try:
                 self.sandbox().provision({case.flow.flow_id: case.flow for case in cases}.values())
             except ConfigInvalid as error:
@@ -213,7 +214,7 @@ class FlowSession:
     def left_over(self) -> str:
         """Return the folder in which workers leave the reports that no item has taken."""
         if self._left_over is None:
-            self._left_over = str(Path(tempfile.gettempdir(), f"fileflow-{secrets.token_hex(8)}"))
+            self._left_over = str(Path(tempfile.gettempdir(), f"fileflow-{os.urandom(8).hex()}"))
         return self._left_over
 
     def gather(self) -> None:
