@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @pytest.hookspec(historic=True)
 def pytest_fileflow_register(registry: Registry) -> None:
-    """Register payload patterns, checks, endpoints and invokers.
+    """Register payload patterns and checks.
 
     Called once a process, from ``conftest.py`` files and installed plugins, before the first flow
     is read; a ``conftest.py`` that is loaded later is called when it is loaded.

@@ -1,4 +1,4 @@
-"""Finds endpoints, payload patterns, checks and invokers by the names that flow configs use."""
+"""Finds payload patterns and checks by the names that flow configs use."""
 
 from __future__ import annotations
 
@@ -9,12 +9,8 @@ from pytest_fileflow.suggest import nearest
 
 if TYPE_CHECKING:
     from pytest_fileflow.checks import Expected, StreamCheck
-    from pytest_fileflow.endpoints import Endpoint
     from pytest_fileflow.payload import Pattern
 
-# What endpoints and invokers are made from is agreed between those who register and who look up.
-EndpointFactory = Callable[..., "Endpoint"]
-InvokerFactory = Callable[..., object]
 # From the options in the config and what should have arrived.
 CheckFactory = Callable[[Mapping[str, object], "Expected"], "StreamCheck"]
 T = TypeVar("T")
@@ -62,14 +58,8 @@ class Registry:
     """
 
     def __init__(self) -> None:
-        self._endpoints: _Names[EndpointFactory] = _Names("endpoint type")
         self._patterns: _Names[Pattern] = _Names("payload pattern")
         self._checks: _Names[CheckFactory] = _Names("check")
-        self._invokers: _Names[InvokerFactory] = _Names("transfer mode")
-
-    def endpoint(self, type_name: str, factory: EndpointFactory) -> None:
-        """Register the endpoints of a ``source.type`` or ``target.type``, as ``S3``."""
-        self._endpoints.add(type_name, factory)
 
     def payload(self, pattern: Pattern) -> None:
         """Register a ``testdata.pattern`` under its own name."""
@@ -79,14 +69,6 @@ class Registry:
         """Register a further check for ``validation.checks``."""
         self._checks.add(name, factory)
 
-    def invoker(self, mode: str, factory: InvokerFactory) -> None:
-        """Register what starts a transfer of a ``transfer.mode``."""
-        self._invokers.add(mode, factory)
-
-    def endpoint_for(self, type_name: str) -> EndpointFactory:
-        """Return the factory of an endpoint type."""
-        return self._endpoints.get(type_name)
-
     def pattern_for(self, name: str) -> Pattern:
         """Return a payload pattern."""
         return self._patterns.get(name)
@@ -94,10 +76,6 @@ class Registry:
     def check_for(self, name: str) -> CheckFactory:
         """Return the factory of a further check."""
         return self._checks.get(name)
-
-    def invoker_for(self, mode: str) -> InvokerFactory:
-        """Return the factory of a transfer mode's invoker."""
-        return self._invokers.get(mode)
 
     def pattern_names(self) -> tuple[str, ...]:
         """Return the names of the registered payload patterns, sorted."""

@@ -26,10 +26,6 @@ def sha256(options, expected):
     return Sha256Check(expected)
 
 
-def endpoint(*args):
-    return args
-
-
 def test_the_built_in_patterns_are_all_there(registry):
     assert registry.pattern_names() == ("csv", "fixed", "fixedwidth", "jsonl", "random")
     assert [registry.pattern_for(each.name) for each in PATTERNS] == list(PATTERNS)
@@ -39,12 +35,8 @@ def test_what_is_registered_is_found_under_its_name(registry):
     zeros = pattern("zeros")
     registry.payload(zeros)
     registry.check("again", sha256)
-    registry.endpoint("gcs", endpoint)
-    registry.invoker("queue", endpoint)
     assert registry.pattern_for("zeros") is zeros
     assert registry.check_for("again") is sha256
-    assert registry.endpoint_for("gcs") is endpoint
-    assert registry.invoker_for("queue") is endpoint
     assert "zeros" in registry.pattern_names()
     assert registry.check_names() == ("again",)
     assert isinstance(registry.check_for("again")({}, Expected(0, "")), Sha256Check)
@@ -61,15 +53,11 @@ def test_registries_do_not_share_names():
     [
         (lambda r: r.payload(pattern("csv")), "payload pattern 'csv' is registered already"),
         (lambda r: r.check("rows", sha256), "check 'rows' is registered already"),
-        (lambda r: r.endpoint("S3", endpoint), "endpoint type 'S3' is registered already"),
-        (lambda r: r.invoker("invoke", endpoint), "transfer mode 'invoke' is registered already"),
         (lambda r: r.check("", sha256), "a check cannot be registered without a name"),
     ],
 )
 def test_a_name_stands_for_one_thing_only(registry, register, message):
     registry.check("rows", sha256)
-    registry.endpoint("S3", endpoint)
-    registry.invoker("invoke", endpoint)
     with pytest.raises(RegistryError, match=message):
         register(registry)
     assert registry.pattern_for("csv") in PATTERNS, "the first one must stay"
@@ -82,22 +70,10 @@ def test_a_name_stands_for_one_thing_only(registry, register, message):
             lambda r: r.pattern_for("CVS"),
             ("unknown payload pattern 'CVS'; did you mean 'csv'? (registered: csv, fixed, fixedwidth, jsonl, random)"),
         ),
-        (
-            lambda r: r.endpoint_for("s3"),
-            "unknown endpoint type 's3'; did you mean 'S3'? (registered: S3, SFTP)",
-        ),
-        (lambda r: r.endpoint_for("pigeon"), "unknown endpoint type 'pigeon' (registered: S3, SFTP)"),
         (lambda r: r.check_for("rows"), "unknown check 'rows' (registered: none)"),
-        (
-            lambda r: r.invoker_for("invok"),
-            "unknown transfer mode 'invok'; did you mean 'invoke'? (registered: invoke)",
-        ),
     ],
 )
 def test_an_unknown_name_is_an_error_that_names_the_nearest(registry, look_up, message):
-    for name in ("S3", "SFTP"):
-        registry.endpoint(name, endpoint)
-    registry.invoker("invoke", endpoint)
     with pytest.raises(RegistryError) as caught:
         look_up(registry)
     assert str(caught.value) == message
