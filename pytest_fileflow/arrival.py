@@ -15,6 +15,11 @@ if TYPE_CHECKING:
 SHARE_OF_AGE = 0.04
 FASTEST_SECONDS = 0.05
 SLOWEST_SECONDS = 5.0
+# A flow whose usual latency is known: seldom before half of it, closely around it.
+EARLY_SHARE = 0.1
+EARLY_SECONDS = 1.0
+USUAL_FROM, USUAL_TO = 0.5, 1.5
+USUAL_SHARE = 0.02
 # A file that is longer than expected does not shrink again; it is judged once it stopped growing.
 OVERSIZE_SETTLE_SECONDS = 2.0
 
@@ -80,11 +85,13 @@ class Arrival:
     """The looks at one awaited file so far. Times are monotonic seconds.
 
     The arrival is stamped when the file first shows its full size, not when that was confirmed;
-    its resolution is the time since the look before, which did not show it yet.
+    its resolution is the time since the look before, which did not show it yet. ``usual`` is the
+    latency of earlier runs in seconds, where there were any: it decides when to look, and nothing else.
     """
 
-    def __init__(self, expected: Expectation, triggered: float):
+    def __init__(self, expected: Expectation, triggered: float, usual: float | None = None):
         self.expected = expected
+        self._usual = usual
         self.triggered = triggered
         self._asked = triggered  # when the last look was asked: what it did not show was not there then
         self._stat: Stat | None = None
@@ -120,7 +127,7 @@ class Arrival:
 
         The wait is multiplied by ``jitter``, except that the SLO and the end are looked at exactly.
         """
-        wait = jitter * min(max((now - self.triggered) * SHARE_OF_AGE, FASTEST_SECONDS), SLOWEST_SECONDS)
+        wait = jitter * self._interval(now - self.triggered)
         settled = self._settled_at()
         if settled > now:
             wait = min(wait, max(settled - now, FASTEST_SECONDS))
@@ -130,6 +137,16 @@ class Arrival:
             if now < moment < due:
                 return moment
         return due
+
+    def _interval(self, age: float) -> float:
+        wait = min(max(age * SHARE_OF_AGE, FASTEST_SECONDS), SLOWEST_SECONDS)
+        if self._usual is None:
+            return wait
+        if age < self._usual * USUAL_FROM:
+            return min(max(wait, min(self._usual * EARLY_SHARE, EARLY_SECONDS)), SLOWEST_SECONDS)
+        if age < self._usual * USUAL_TO:
+            return min(wait, max(self._usual * USUAL_SHARE, FASTEST_SECONDS))
+        return wait
 
     def _settled_at(self) -> float:
         if self._stat is None:

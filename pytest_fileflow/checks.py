@@ -1,21 +1,15 @@
-"""Judges what arrived: its size, digest, time and encryption, and where its bytes differ."""
+"""Judges what arrived: its size, digest, time and encryption."""
 
 from __future__ import annotations
 
 import hashlib
-import io
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from pytest_fileflow.model import CheckResult
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from typing import BinaryIO
-
     from pytest_fileflow.model import Latency, Stat
-
-BLOCK_BYTES = 4096  # the unit in which differences are counted: a page, and a common disk block
 
 
 @dataclass(frozen=True)
@@ -125,77 +119,3 @@ def _encryption(stat: Stat) -> str:
     if not stat.encryption:
         return "no server-side encryption reported"
     return f"encrypted with {stat.encryption}{f' by {stat.kms_key_id}' if stat.kms_key_id else ''}"
-
-
-@dataclass(frozen=True)
-class Difference:
-    """Where and how much two streams differ. Sizes and offsets are bytes.
-
-    ``offset`` is the first position at which they differ, None where they are equal; where one
-    ends before the other it is the end of the shorter. ``blocks`` counts the 4 KiB blocks, from
-    the start of the file, that are not the same in both: changed, missing or extra.
-    ``compared`` bytes exist in both. ``prefix_right``: all of these are equal.
-    """
-
-    offset: int | None
-    blocks: int
-    compared: int
-    actual_size: int
-    expected_size: int
-    prefix_right: bool
-
-
-def compare(actual: Iterator[bytes], expected: BinaryIO) -> Difference:
-    """Compare two streams to their ends, in constant memory.
-
-    ``expected`` is a seekable, buffered stream (its reads are short only at the end), read from its start.
-    """
-    expected_size = expected.seek(0, io.SEEK_END)
-    expected.seek(0)
-    tally = _Tally()
-    for chunk in actual:
-        tally.add(chunk, expected.read(len(chunk)))
-    return tally.difference(expected_size)
-
-
-class _Tally:
-    """What is known of two streams that were read side by side up to ``position``."""
-
-    def __init__(self) -> None:
-        self.position = 0
-        self.offset: int | None = None
-        self.blocks = 0
-        self._counted = -1  # index of the last block counted: it may go on in the next chunk
-
-    def add(self, actual: bytes, expected: bytes) -> None:
-        """Take the bytes that follow in both; ``expected`` is shorter only at its end."""
-        start, overlap = self.position, len(expected)
-        self.position += len(actual)
-        if actual[:overlap] == expected:
-            return
-        here = 0
-        while here < overlap:
-            until = min(overlap, here + BLOCK_BYTES - (start + here) % BLOCK_BYTES)
-            self._compare_block(start + here, actual[here:until], expected[here:until])
-            here = until
-
-    def _compare_block(self, start: int, actual: bytes, expected: bytes) -> None:
-        if actual == expected:
-            return
-        if self.offset is None:
-            self.offset = start + next(i for i, (a, e) in enumerate(zip(actual, expected, strict=True)) if a != e)
-        self._count(start // BLOCK_BYTES)
-
-    def _count(self, first: int, last: int | None = None) -> None:
-        last = first if last is None else last
-        self.blocks += max(0, last - max(first, self._counted + 1) + 1)
-        self._counted = max(last, self._counted)
-
-    def difference(self, expected_size: int) -> Difference:
-        """Return the result, once all of the actual stream was added."""
-        shorter, longer = sorted((self.position, expected_size))
-        prefix_right = self.offset is None
-        if shorter != longer:
-            self.offset = shorter if self.offset is None else self.offset
-            self._count(shorter // BLOCK_BYTES, (longer - 1) // BLOCK_BYTES)
-        return Difference(self.offset, self.blocks, shorter, self.position, expected_size, prefix_right)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import logging
 import re
+import secrets
 import socket
 import threading
 from contextlib import contextmanager
@@ -38,12 +40,17 @@ logger = logging.getLogger(__name__)
 FALLBACK_REGION: Final = "us-east-1"
 CONNECT_SECONDS: Final = 10
 READ_SECONDS: Final = 60
-# A Lambda may run for 900 s (AWS quota), and a synchronous answer comes only after that.
-READ_SECONDS_BY_SERVICE: Final[Mapping[str, float]] = MappingProxyType({"lambda": 910})
+# A Lambda may run for 900 s (AWS quota), and a synchronous answer comes only after that. Metrics come last: nobody
+# shall wait for them.
+READ_SECONDS_BY_SERVICE: Final[Mapping[str, float]] = MappingProxyType({"lambda": 910, "cloudwatch": 10})
 ATTEMPTS: Final = 4
 # A repeated invocation would run the transfer twice, so only the invoker decides about another try.
-ATTEMPTS_BY_SERVICE: Final[Mapping[str, int]] = MappingProxyType({"lambda": 1})
+ATTEMPTS_BY_SERVICE: Final[Mapping[str, int]] = MappingProxyType({"lambda": 1, "cloudwatch": 3})
 POOL_CONNECTIONS: Final = 64
+# What keeps records must not hold up runs: it gives up soon, and its caller tries again later.
+BRISK_CONNECT_SECONDS: Final = 3
+BRISK_READ_SECONDS: Final = 5
+BRISK_ATTEMPTS: Final = 2
 MESSAGE_CHARACTERS: Final = 300
 
 _REGION = re.compile(r"[a-z]{2,3}(-[a-z]+)+-\d{1,2}")
@@ -131,13 +138,52 @@ class AwsClients:
                 made = self._clients[service, region] = self._make(service, region)
         return made
 
-    def _make(self, service: str, region: str) -> Any:
+    def stranger(self, service: str, *, signs: bool) -> Any:
+        """Return the client of somebody without access: it signs with a key that was made up, or not at all.
+
+        Everything else is as for :meth:`client`: the session's region, endpoint, time limits. There is
+        one of each, with the same key for the process.
+        """
+        from botocore import UNSIGNED
+        from botocore.config import Config
+
+        region = self._session.region_name or FALLBACK_REGION
+        kind = f"{service} for a stranger who {'signs' if signs else 'does not sign'}"
+        with self._lock:
+            made = self._clients.get((kind, region))
+            if made is None and signs:
+                key_id, secret = _made_up_key()
+                made = self._make(service, region, aws_access_key_id=key_id, aws_secret_access_key=secret)
+            elif made is None:
+                unsigned = self._config(service).merge(Config(signature_version=UNSIGNED))
+                made = self._make(service, region, config=unsigned)
+            self._clients[kind, region] = made
+        return made
+
+    def brisk(self, service: str) -> Any:
+        """Return the client of a service in the session's region that gives up soon: after about ten seconds."""
+        from botocore.config import Config
+
+        region = self._session.region_name or FALLBACK_REGION
+        with self._lock:
+            made = self._clients.get((f"{service}, brisk", region))
+            if made is None:
+                limits = Config(
+                    connect_timeout=BRISK_CONNECT_SECONDS,
+                    read_timeout=BRISK_READ_SECONDS,
+                    retries={"mode": "standard", "total_max_attempts": BRISK_ATTEMPTS},
+                )
+                made = self._make(service, region, config=self._config(service).merge(limits))
+                self._clients[f"{service}, brisk", region] = made
+        return made
+
+    def _make(self, service: str, region: str, **changes: Any) -> Any:
         logger.debug("a client for %s in %s", service, region)
         with translated("create a client", f"{service} in {region}"):
             # boto3-stubs knows one overload a service; this name is only known at run time.
             make: Any = self._session.client
             try:
-                return make(service, region_name=region, config=self._config(service))
+                return make(service, **{"region_name": region, "config": self._config(service), **changes})
             except ValueError as error:  # botocore's own way to refuse an endpoint URL
                 reason = f"the AWS configuration cannot be used for {service}: {error}"
                 raise CredentialsUnusable(reason, hint="Check AWS_ENDPOINT_URL: it begins with https://.") from error
@@ -150,8 +196,15 @@ class AwsClients:
             read_timeout=self._read_timeouts.get(service, READ_SECONDS),
             max_pool_connections=POOL_CONNECTIONS,
             tcp_keepalive=True,  # NAT gateways forget a silent connection after 350 s
+            # The SHA-256 of every byte read is judged anyway; botocore's CRC on top costs a fifth of the time.
+            response_checksum_validation="when_required",
             retries={"mode": "standard", "total_max_attempts": ATTEMPTS_BY_SERVICE.get(service, ATTEMPTS)},
         )
+
+
+def _made_up_key() -> tuple[str, str]:
+    """Return an access key id in AWS's own form, and a secret, of no account."""
+    return f"AKIA{base64.b32encode(secrets.token_bytes(10)).decode()}", secrets.token_urlsafe(30)
 
 
 def region_of(arn_or_region: str | None) -> str | None:

@@ -17,11 +17,12 @@ def _utc() -> datetime:
 
 @dataclass(frozen=True)
 class Clock:
-    """UTC now, a monotonic reading in seconds, and a sleep."""
+    """UTC now, a monotonic reading in seconds, a sleep, and the processor seconds of the calling thread."""
 
     utc: Callable[[], datetime] = _utc
     monotonic: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
+    worked: Callable[[], float] = time.thread_time
 
     def stamp(self) -> str:
         """Return now as ``2026-11-24T06:00:00.000Z``."""

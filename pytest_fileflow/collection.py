@@ -1,28 +1,34 @@
-"""From files to items: which files are flows, and how each case becomes a pytest.Function."""
+"""From files to items: how each case of a flow becomes a pytest.Function."""
 
 from __future__ import annotations
 
-import fnmatch
+import contextlib
+import functools
+import gc
+import importlib
+import inspect
 import os
+import re
 import signal
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_fileflow.config import BrokenFlow, Problem, load_file, may_hold_flow
-from pytest_fileflow.model import Case
+from pytest_fileflow.config import BrokenFlow, Problem, flow_loader
+from pytest_fileflow.model import NO_FILE, Case
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from pathlib import Path
 
+    from pytest_fileflow.claims import Claims, Folder
     from pytest_fileflow.model import Flow
     from pytest_fileflow.registry import Registry
     from pytest_fileflow.settings import Settings
 
-SUFFIXES = (".json", ".yaml", ".yml")
-STANDARD_MARKERS = ("smoke", "typical", "stress")
+STANDARD_MARKERS = ("smoke", "typical", "stress", "contract", "canary", "negative")
+KIND_MARKERS = {"contract": "contract", "canary": "canary", "rejects": "negative"}
 
 # Beyond its SLO and grace a case seeds, verifies and cleans up, and may queue for its turn.
 BACKSTOP_MARGIN_SECONDS = 300
@@ -32,110 +38,202 @@ CASE: pytest.StashKey[Case] = pytest.StashKey()
 BROKEN: pytest.StashKey[BrokenFlow] = pytest.StashKey()
 
 
-@dataclass(frozen=True)
-class Claims:
-    """Which JSON and YAML files are flows.
+def asks_for_canaries(config: pytest.Config) -> bool:
+    """Return whether ``-m``, ``-k`` or a node id names canaries: else there are none, since each doubles a contract."""
+    words = f"{config.getoption('markexpr', '')} {config.getoption('keyword', '')}"
+    return bool(re.search(r"\bcanary\b", words)) or any(argument.endswith("[canary]") for argument in config.args)
 
-    Below ``named`` every such file must be a flow. Elsewhere a file is one if its name says so
-    (``x.flow.json``), or if it lies below a ``flows`` folder and has a ``flow_id``: other tools'
-    files are left alone.
+
+def cases_of(flow: Flow, *, canary: bool) -> Iterator[Case]:
+    """Yield the cases of a flow in the order of their items."""
+    yield Case(flow, NO_FILE, "contract")
+    if canary:
+        yield Case(flow, NO_FILE, "canary")
+    yield from (Case(flow, variant) for variant in flow.testdata.variants)
+    yield from (Case(flow, NO_FILE, "rejects", refusal) for refusal in flow.negative)
+
+
+class FixturesOfFolders:
+    """Lets pytest find out once for each folder which fixtures its flows use, and not for each flow.
+
+    Flows in files side by side see the same fixtures. pytest shares what it has found out among the ids
+    of a parametrized test, by ``fixtureinfo``, a parameter of ``pytest.Function``; the attribute that it is
+    taken from is pytest's own. Where either is gone, pytest looks for each item, and only time is lost.
     """
 
-    named: tuple[Path, ...]
-    root: Path
+    def __init__(self) -> None:
+        self._found: dict[pytest.Collector | None, Any] = {}
+        self._takes_it = "fixtureinfo" in inspect.signature(pytest.Function.__init__).parameters
 
-    def claims(self, path: Path) -> bool:
-        """Return whether a file is to be read as a flow."""
-        if any(path == place or place in path.parents for place in self.named):
-            return True
-        if Path(path.stem).suffix == ".flow":
-            return True
-        return _below_flows(path.parent, self.root) and may_hold_flow(path)
-
-
-def named_places(config: pytest.Config, settings: Settings) -> tuple[Path, ...]:
-    """Return the files and folders that the command line or the ini file names as flows.
-
-    A folder on the command line that is neither called ``flows`` nor free of Python tests is an
-    ordinary test folder, whose data files are nobody's flows.
-    """
-    if config.args_source is pytest.Config.ArgsSource.INVOCATION_DIR:
-        return settings.paths
-    here = config.invocation_params.dir
-    places = [Path(os.path.normpath(here / argument.split("::", 1)[0])) for argument in config.args]
-    patterns = config.getini("python_files")
-    return (*settings.paths, *(place for place in places if _holds_flows(place, config.rootpath, patterns)))
-
-
-def _holds_flows(place: Path, root: Path, patterns: list[str]) -> bool:
-    if not place.is_dir():
-        return place.suffix in SUFFIXES
-    return _below_flows(place, root) or not _has_python_tests(place, patterns)
-
-
-def _below_flows(folder: Path, root: Path) -> bool:
-    """Return whether a folder is called ``flows``, or one above it within the project is."""
-    inside = folder.relative_to(root).parts if folder == root or root in folder.parents else (folder.name,)
-    return "flows" in (inside or (folder.name,))
-
-
-def _has_python_tests(folder: Path, patterns: list[str]) -> bool:
-    names = (name for _, _, files in os.walk(folder) for name in files)
-    return any(fnmatch.fnmatch(name, pattern) for name in names for pattern in patterns)
+    def make(self, file: FlowFile, name: str) -> FlowItem:
+        """Return a file's item for a case; one whose file a plugin has marked (usefixtures) has its own fixtures."""
+        info = None if file.own_markers else self._found.get(file.parent)
+        if info is not None:
+            return FlowItem.from_parent(file, name=name, callobj=transfer, fixtureinfo=info)
+        item = FlowItem.from_parent(file, name=name, callobj=transfer)
+        if self._takes_it and not file.own_markers:
+            self._found[file.parent] = getattr(item, "_fixtureinfo", None)
+        return item
 
 
 @dataclass
 class Collector:
-    """What collecting needs to know, and remembers: where each flow_id was first seen."""
+    """What collecting needs to know, and remembers: where each flow_id was first seen, what holds for many files."""
 
     settings: Settings
     claims: Claims
     registry: Registry
-    seen: dict[str, tuple[str, tuple[Path, int]]] = field(default_factory=dict)
+    with_canaries: bool
+    seen: dict[str, tuple[str, Path, int]] = field(default_factory=dict)
+    flows: dict[str, Flow] = field(default_factory=dict)
+    broken: set[str] = field(default_factory=set)
+    folders: dict[str, Folder] = field(default_factory=dict)
+    markers: dict[str, pytest.MarkDecorator] = field(default_factory=dict)
+    fixtures: FixturesOfFolders = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.fixtures = FixturesOfFolders()
+        self._load = flow_loader(
+            sandbox=self.settings.sandbox,
+            patterns=self.registry.size_problems(),
+            checks=self.registry.checks(),
+        )
 
     def collect_file(self, path: Path, parent: pytest.Collector) -> FlowFile | None:
         """Return a collector for a file that is a flow."""
-        if self.settings.results in path.parents or not self.claims.claims(path):
-            return None  # our own records are no flows
-        file = FlowFile.from_parent(parent, path=path)
+        place = os.path.dirname(path)  # noqa: PTH120 - a third of the time, for every file
+        folder = self.folders.get(place)
+        if folder is None:
+            folder = self.folders[place] = self.claims.folder(path.parent)
+        if not self.claims.claims(path, folder):
+            return None
+        # pytest works out the same name, from two paths, or one of its own where the parent is not the folder
+        name = path.name if parent.path == folder.path else None
+        file = FlowFile.from_parent(parent, path=path, name=name)
         file.collector = self
+        file.folder = folder.path
         return file
 
-    def load(self, path: Path, display: str) -> Iterator[Flow | BrokenFlow]:
-        """Read a file's flows; one whose flow_id was seen before, here or elsewhere, is broken."""
-        patterns = {name: self.registry.pattern_for(name).size_problem for name in self.registry.pattern_names()}
-        loaded = load_file(
-            path,
-            display=display,
-            sandbox=self.settings.sandbox,
-            patterns=patterns,
-            checks=self.registry.check_names(),
-        )
-        for index, flow in enumerate(loaded):
-            yield flow if isinstance(flow, BrokenFlow) else self._unique(flow, (path, index), display)
+    def expand(self, folder: pytest.Directory, found: list[pytest.Item | pytest.Collector]) -> None:
+        """Put the items of flow files in the place of the files, where all of a folder is collected.
 
-    def _unique(self, flow: Flow, place: tuple[Path, int], display: str) -> Flow | BrokenFlow:
-        origin, first = self.seen.setdefault(flow.flow_id, (flow.origin, place))
-        if first == place:
-            return flow
-        line = int(flow.origin.rpartition(":")[2])
-        message = f"duplicate flow_id {flow.flow_id!r}: it is defined at {origin} too; rename one of them"
-        return BrokenFlow(flow.flow_id, line, (Problem(display, line, 1, "$.flow_id", message),))
+        pytest would come to the same items file by file, with reports and hooks for each of them that
+        take as long as reading it. Files that the command line names are left to pytest, which looks
+        for them by their names, and so are all with ``--lf``, which leaves out whole files.
+        """
+        session = folder.session
+        if session.config.getoption("lf", default=False) or not any(isinstance(node, FlowFile) for node in found):
+            return
+        if not any(session.isinitpath(path) for path in (folder.path, *folder.path.parents)):
+            return
+        with _without_garbage_collection():
+            found[:] = [each for node in found for each in _items_of(node)]
+
+    def marker(self, name: str, config: pytest.Config) -> pytest.MarkDecorator:
+        """Return a tag's or size's marker; the first time it becomes known to pytest."""
+        if name not in self.markers:
+            config.addinivalue_line("markers", f"{name}: flows tagged or sized {name}")
+            self.markers[name] = getattr(pytest.mark, name)
+        return self.markers[name]
+
+    def cases(self, flow: Flow) -> Iterator[Case]:
+        """Return the cases of a flow in the order of their items; in a rehearsal, one for each fault."""
+        faults = self.settings.rehearse
+        if faults is None:
+            return cases_of(flow, canary=self.with_canaries)
+        from pytest_fileflow.rehearsal import cases
+
+        if not flow.enabled and not self.settings.include_disabled:
+            return iter([Case(flow, flow.testdata.variants[0])])  # one is enough to show that it is skipped
+        return cases(flow, faults, self.registry.size_problems()[flow.testdata.pattern])
+
+    def load(self, path: Path, display: str) -> list[Flow | BrokenFlow]:
+        """Read a file's flows; one whose flow_id was seen before, here or elsewhere, is broken."""
+        loaded = [
+            flow if isinstance(flow, BrokenFlow) else self._unique(flow, (flow.origin, path, index), display)
+            for index, flow in enumerate(self._load(path, display))
+        ]
+        for flow in loaded:
+            if isinstance(flow, BrokenFlow):
+                self.broken.add(flow.name)
+            else:
+                self.flows[flow.flow_id] = flow
+        return loaded
+
+    def _unique(self, flow: Flow, place: tuple[str, Path, int], display: str) -> Flow | BrokenFlow:
+        first = self.seen.setdefault(flow.flow_id, place)
+        if first[1:] != place[1:]:
+            message = f"duplicate flow_id {flow.flow_id!r}: it is defined at {first[0]} too; rename one of them"
+            return _broken(flow, display, "$.flow_id", message)
+        if not flow.alerts and self.settings.alerts_default:
+            flow = replace(flow, alerts=self.settings.alerts_default)
+        if flow.faults and self.settings.sandbox:
+            return self._able(flow, display)
+        return flow
+
+    def _able(self, flow: Flow, display: str) -> Flow | BrokenFlow:
+        """Return the flow, broken where its config wants a fault that it cannot have, and no option says otherwise."""
+        from pytest_fileflow.faults import Fault
+        from pytest_fileflow.switching import faults_of
+
+        for index, text in enumerate(faults_of(self.settings.fault_rules, flow)):
+            problem = Fault.parse(text).problem_in(flow)
+            if problem is not None and text in flow.faults:
+                return _broken(flow, display, f"$.sandbox.faults[{index}]", problem)
+        return flow
+
+
+def _broken(flow: Flow, display: str, path: str, message: str) -> BrokenFlow:
+    line = _line(flow)
+    return BrokenFlow(flow.flow_id, line, (Problem(display, line, 1, path, message),))
+
+
+def _line(flow: Flow) -> int:
+    return int(flow.origin.rpartition(":")[2])
+
+
+@contextlib.contextmanager
+def _without_garbage_collection() -> Iterator[None]:
+    """Keep Python from looking, again and again, for garbage among thousands of new items that all stay."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def _items_of(node: pytest.Item | pytest.Collector) -> list[pytest.Item | pytest.Collector]:
+    """Return the items of a flow file; of anything else, and where a plugin's code fails, the node itself."""
+    if not isinstance(node, FlowFile) or node.session.isinitpath(node.path):
+        return [node]
+    try:
+        return node.collect()
+    except (Exception, pytest.fail.Exception, pytest.skip.Exception):  # noqa: BLE001 - pytest collects the file then
+        return [node]
 
 
 class FlowFile(pytest.File):
     """A JSON or YAML file with one flow or several."""
 
     collector: Collector
+    folder: Path
 
-    def collect(self) -> Iterator[pytest.Item]:
-        """Yield an item for every case, and one for everything that is broken."""
-        display = self.nodeid or self.path.name
-        for loaded in self.collector.load(self.path, display):
+    @property
+    def ihook(self) -> Any:
+        """Return the hooks that hold in the file's folder: pytest would look the file itself up on disk."""
+        return self.session.gethookproxy(self.folder)
+
+    def collect(self) -> list[pytest.Item | pytest.Collector]:
+        """Return an item for every case, and one for everything that is broken."""
+        items: list[pytest.Item | pytest.Collector] = []
+        for loaded in self.collector.load(self.path, self.nodeid or self.path.name):
             if isinstance(loaded, BrokenFlow):
-                yield self._broken(loaded)
+                items.append(self._broken(loaded))
             else:
-                yield from (self._case(Case(loaded, variant)) for variant in loaded.testdata.variants)
+                items += [self._case(case) for case in self.collector.cases(loaded)]
+        return items
 
     def _broken(self, broken: BrokenFlow) -> FlowItem:
         item = FlowItem.from_parent(self, name=f"{broken.name}[config]", callobj=report_problems)
@@ -144,24 +242,32 @@ class FlowFile(pytest.File):
         return item
 
     def _case(self, case: Case) -> FlowItem:
-        item = FlowItem.from_parent(self, name=case.name, callobj=transfer)
-        item.line = int(case.flow.origin.rpartition(":")[2])
+        item = self.collector.fixtures.make(self, case.name)
+        item.line = _line(case.flow)
         item.stash[CASE] = case
-        sizes = (case.variant.name,) if case.variant.name else ()
-        for name in dict.fromkeys((*sizes, *case.flow.tags)):
-            self.config.addinivalue_line("markers", f"{name}: flows tagged or sized {name}")
-            item.add_marker(name)
+        kind = KIND_MARKERS.get(case.kind, case.variant.name)
+        for name in dict.fromkeys((kind, *case.flow.tags) if kind else case.flow.tags):
+            item.add_marker(self.collector.marker(name, self.config))
         if not case.flow.enabled and not self.collector.settings.include_disabled:
             reason = f"{case.flow.flow_id} is disabled in {case.flow.origin} (--fileflow-include-disabled runs it)"
             item.add_marker(pytest.mark.skip(reason=reason))
         if self.config.pluginmanager.hasplugin("timeout"):
-            item.add_marker(_backstop(case))
+            item.add_marker(_backstop(_longest_seconds(case)))
         return item
 
 
-def _backstop(case: Case) -> pytest.MarkDecorator:
-    seconds = case.flow.give_up_seconds + BACKSTOP_MARGIN_SECONDS
-    seconds += case.variant.size / BACKSTOP_BYTES_PER_SECOND
+def _longest_seconds(case: Case) -> float:
+    """Return how long a case may take at most, its turn included; what only looks does not wait for a file."""
+    waits = 0.0 if case.kind in ("contract", "canary") else case.flow.give_up_seconds
+    if case.refusal is not None:
+        from pytest_fileflow.negative.trial import longest_seconds  # only where there is one: it costs imports
+
+        waits += longest_seconds(case.flow, case.refusal)
+    return BACKSTOP_MARGIN_SECONDS + waits + case.variant.size / BACKSTOP_BYTES_PER_SECOND
+
+
+@functools.lru_cache
+def _backstop(seconds: float) -> pytest.MarkDecorator:
     # The thread method ends the process without cleaning up: only where there is nothing else.
     method = "signal" if hasattr(signal, "SIGALRM") else "thread"
     return pytest.mark.timeout(seconds, method=method)
@@ -171,6 +277,11 @@ class FlowItem(pytest.Function):
     """One case of a flow, or one broken flow; reported at its line in the config file."""
 
     line: int = 1
+
+    @property
+    def ihook(self) -> Any:
+        """Return the hooks that hold for the file."""
+        return self.parent.ihook if self.parent is not None else super().ihook
 
     @property
     def id(self) -> Any:
@@ -215,3 +326,13 @@ def mark_broken(items: Iterable[pytest.Item]) -> None:
     for item in broken:
         for name in sorted(names | set(STANDARD_MARKERS)):
             item.add_marker(name)
+
+
+def load_for(items: Iterable[pytest.Item]) -> None:
+    """Import what the endpoints of these flows need."""
+    flows = [item.stash[CASE].flow for item in items if CASE in item.stash]
+    needed = {end.type for flow in flows for end in (flow.source, flow.target)}
+    if needed:
+        for name in ("launcher", "invoke", "endpoints.s3", *(["endpoints.sftp"] if "SFTP" in needed else [])):
+            importlib.import_module(f"pytest_fileflow.{name}")
+        importlib.import_module("boto3")

@@ -3,120 +3,188 @@
 from __future__ import annotations
 
 import dataclasses
-import logging
+import heapq
+import itertools
 import threading
-import traceback
 from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError
+from functools import partial
 from typing import TYPE_CHECKING
 
-from pytest_fileflow import diagnosis, steps
+from pytest_fileflow import steps
 from pytest_fileflow.arrival import Arrival, Arrived, Expectation, GaveUp, Oversize
-from pytest_fileflow.errors import FileflowError, Interrupted, InvokeTimeout, TesterBug
+from pytest_fileflow.errands import Errands
+from pytest_fileflow.errors import FileflowError, Interrupted, NetworkError
+from pytest_fileflow.flight import Flight, Gate, Limits, Plan
+from pytest_fileflow.holding import Contracts
+from pytest_fileflow.judging import answer_after_crash, as_ours, call_timeout, judged, judged_at_last, with_bug
+from pytest_fileflow.model import PASSED
+from pytest_fileflow.progress import Progress
 from pytest_fileflow.streams import Changed, never_cancelled
+from pytest_fileflow.unbroken import awaited, carry_out
 from pytest_fileflow.watcher import Awaited, Watcher
+from pytest_fileflow.work import WorkPool
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable
+    from collections.abc import Callable, Container, Hashable, Iterable
 
     from pytest_fileflow.arrival import Decision
     from pytest_fileflow.clock import Clock
-    from pytest_fileflow.endpoints import Endpoint
-    from pytest_fileflow.model import Case, Run
+    from pytest_fileflow.flight import Logbook
+    from pytest_fileflow.model import Case, Location, Run, Verdict
     from pytest_fileflow.streams import Tools
-
-logger = logging.getLogger(__name__)
-
-
-@dataclasses.dataclass(frozen=True)
-class Limits:
-    """Bounds of one process: pieces of work at a time, and runs between seed and verdict."""
-
-    concurrency: int = 32
-    max_in_flight: int = 256
+    from pytest_fileflow.work import Lane
 
 
-class Flight:
-    """One launched run on its way; the engine's own, never handed out."""
-
-    def __init__(self, case: Case, tools: Tools, attempt: int, clean_up: bool):
-        self.case = case
-        self.cancelled = threading.Event()
-        self.tools = dataclasses.replace(tools, cancelled=self.cancelled.is_set)
-        self.attempt = attempt
-        self.clean_up = clean_up
-        self.landed: Future[Run] = Future()
-        self.run: Run | None = None
-        self.arrival: Arrival | None = None
-        self.target: Endpoint | None = None  # where the arrival is watched
-        self.triggered = 0.0  # monotonic
-        # A synchronous invocation and the arrival end a run together; whichever comes second does it.
-        self.lock = threading.Lock()
-        self.finishing = False
-        self.calling = False
-        self.decision: Decision | FileflowError | None = None
+RECONSIDER_SECONDS = 0.1  # how soon work goes on once others turn from computing to waiting
 
 
 class Engine:
-    """Runs cases: ``launch`` starts them in order, ``result`` waits for one.
+    """Runs cases: ``launch`` starts them in order, ``result`` waits for one."""
 
-    ``record`` is called once for every run that was prepared, with its final value, in the thread
-    that finished it, and returns the run as it is to be reported.
-    """
-
-    def __init__(
-        self,
-        limits: Limits,
-        clock: Clock,
-        record: Callable[[Case, Run], Run],
-        attempts: dict[Hashable, int] | None = None,
-    ):
+    def __init__(self, limits: Limits, clock: Clock, logbook: Logbook, attempts: dict[Hashable, int] | None = None):
         self._limits = limits
         self._clock = clock
-        self._record = record
+        self._logbook = logbook
         self._lock = threading.Lock()
         self._flights: dict[Hashable, Flight] = {}
-        self._queue: deque[Flight] = deque()
+        self._queue: list[tuple[int, Flight]] = []  # a heap: the first launched goes first, even if it was kept back
+        self._numbers = itertools.count()
         self._in_flight = 0
         self._attempts: dict[Hashable, int] = {} if attempts is None else attempts
+        self._gates: dict[tuple[object, Location], Gate] = {}
         self._closing = False
-        self._work = ThreadPoolExecutor(limits.concurrency, thread_name_prefix="fileflow-work")
-        self._watcher = Watcher(clock, limits.concurrency)
+        self._work = WorkPool(limits.concurrency, "fileflow-work")
+        self._refusals = WorkPool(limits.concurrency, "fileflow-refusals")  # they mostly wait, and hold up nobody else
+        self._watcher = Watcher(clock, limits.concurrency, self._work.has_urgent)
+        self._contracts = Contracts()
+        self._errands = Errands(self._submit, self._land, self._fail, self._release, logbook)
+        for pool in (self._work, self._refusals):
+            self.call_every(RECONSIDER_SECONDS, pool.reconsider)
 
-    def launch(self, key: Hashable, case: Case, tools: Tools, *, clean_up: bool) -> None:
-        """Start a run of a case, unless this key has one that nobody has collected yet."""
+    def launch(self, key: Hashable, case: Case, tools: Tools, plan: Plan) -> None:
+        """Start a run of a case, unless this key has one that nobody has collected yet, or the engine stops."""
+        self.launch_all([(key, case, tools, plan)])
+
+    def launch_all(self, launches: Iterable[tuple[Hashable, Case, Tools, Plan]]) -> None:
+        """Start runs in order; where a signal ends this early, each of them is launched whole or not at all."""
+        carry_out(partial(self._launch, *launch) for launch in launches)
+
+    def _launch(self, key: Hashable, case: Case, tools: Tools, plan: Plan) -> None:
         with self._lock:
             if self._closing or key in self._flights:
                 return
             attempt = self._attempts[key] = self._attempts.get(key, 0) + 1
-            flight = self._flights[key] = Flight(case, tools, attempt, clean_up)
-            self._queue.append(flight)
+            flight = self._flights[key] = Flight(key, case, tools, plan, attempt=attempt, order=next(self._numbers))
+            if case.kind == "contract":
+                self._contracts.launched(flight)
+            if not self._contracts.holds(flight):
+                heapq.heappush(self._queue, (flight.order, flight))
+        if case.kind == "contract":
+            flight.landed.add_done_callback(
+                lambda landed: self._release(flight, None if landed.cancelled() else landed.result())
+            )
         self._start_more()
 
-    def result(self, key: Hashable) -> Run:
-        """Wait for a launched run and hand it out, once; after that the key may be launched again."""
+    def _release(self, contract: Flight, run: Run | None) -> None:
+        """Let the transfers that a contract has kept back go on, whatever became of it."""
+        if contract.case.kind != "contract":
+            return
         with self._lock:
-            flight = self._flights[key]
-        run = flight.landed.result()
+            if run is not None and run.verdict == PASSED:  # the target has answered
+                self._gates.setdefault((contract.tools.endpoint, contract.case.flow.target), Gate()).is_open = True
+            for flight in self._contracts.landed(contract, run):
+                heapq.heappush(self._queue, (flight.order, flight))
+        self._start_more()
+
+    def abandon(self, key: Hashable, case: Case, run: Run, tools: Tools, *, clean_up: bool) -> None:
+        """Clean up and record a run that another process began and was lost with."""
+        carry_out([partial(self._abandon, key, case, run, tools, clean_up=clean_up)])
+
+    def _abandon(self, key: Hashable, case: Case, run: Run, tools: Tools, *, clean_up: bool) -> None:
+        with self._lock:
+            if self._closing:
+                return
+            self._attempts[key] = max(run.attempt, self._attempts.get(key, 0))
+            number = next(self._numbers)
+            flight = Flight((key, run.run_id), case, tools, Plan(clean_up), attempt=run.attempt, order=number)
+            self._flights[flight.key] = flight
+            self._in_flight += 1
+            lost = Interrupted("the process that carried out this run was lost")
+            run = flight.run = dataclasses.replace(run, verdict=steps.verdict_of(lost))
+            self._submit(flight, self._land, run)
+
+    def is_launched(self, key: Hashable) -> bool:
+        """Return whether a key has a run that nobody has collected yet."""
+        with self._lock:
+            return key in self._flights
+
+    def result(self, key: Hashable) -> Run | None:
+        """Wait for a launched run and hand it out, once; after that the key may be launched again.
+
+        Returns None for a run that was never begun, because the engine stops.
+        """
+        with self._lock:
+            flight = self._flights.get(key)
+        if flight is None:
+            return None
+        try:
+            run = awaited(flight.landed)
+        except CancelledError:
+            return None
         with self._lock:
             self._flights.pop(key, None)
         return run
+
+    def progress(self, recorded: Container[str]) -> Progress:
+        """Return how far the runs have come that are not ``recorded`` (run ids) yet."""
+        with self._lock:
+            flights = list(self._flights.values())
+        return Progress.of(flights, self._clock.monotonic(), recorded)
+
+    def call_every(self, seconds: float, action: Callable[[], None]) -> None:
+        """Call a quick function again and again until the engine is closed."""
+
+        def again() -> None:
+            action()
+            self.call_every(seconds, action)
+
+        self._watcher.call_at(self._clock.monotonic() + seconds, again)
+
+    def stop(self) -> None:
+        """Begin nothing more, and end what is under way; its results can still be collected."""
+        carry_out([self._stop])
+
+    def _stop(self) -> None:
+        with self._lock:
+            self._closing = True
+            self._queue.clear()
+            self._contracts.give_up()
+            for gate in self._gates.values():
+                gate.waiting.clear()
+            waiting = [flight for flight in self._flights.values() if not flight.is_begun]
+            for flight in waiting:
+                self._flights.pop(flight.key, None)
+            flights = list(self._flights.values())
+        for flight in waiting:
+            flight.landed.cancel()
+        for flight in flights:
+            self._cancel(flight)
 
     def close(self) -> list[Run]:
         """End the engine: what is under way is cancelled, cleaned up and recorded as interrupted.
 
         Returns the runs that nobody collected.
         """
+        self.stop()
         with self._lock:
-            self._closing = True
-            started = [flight for flight in self._flights.values() if flight not in self._queue]
+            flights = list(self._flights.values())
+        runs = [awaited(flight.landed) for flight in flights]
+        with self._lock:
             self._flights.clear()
-            self._queue.clear()
-        for flight in started:
-            self._cancel(flight)
-        runs = [flight.landed.result() for flight in started]
         self._watcher.close()
-        self._work.shutdown(wait=True)
+        self._refusals.close()
+        self._work.close()
         return runs
 
     def _cancel(self, flight: Flight) -> None:
@@ -130,25 +198,93 @@ class Engine:
         with self._lock:
             while self._queue and self._in_flight < self._limits.max_in_flight:
                 self._in_flight += 1
-                self._submit(self._queue.popleft(), self._take_off)
+                # Before what ends other runs: the wait for the file that comes last begins with its start.
+                self._admit(heapq.heappop(self._queue)[1])
 
-    def _submit(self, flight: Flight, work: Callable[..., None], *arguments: object) -> None:
-        done = self._work.submit(work, flight, *arguments)
-        done.add_done_callback(lambda done: _answer_after_crash(flight, done))
+    def _admit(self, flight: Flight) -> None:
+        """Let a run take off, once its target has answered to one run; you hold the lock."""
+        if flight.case.kind != "transfer":
+            self._submit(flight, self._errands.begin, lanes=(), urgent=True)
+            return
+        if (refusal := self._contracts.refusal(flight)) is not None:
+            self._submit(flight, self._refuse, refusal, lanes=(), urgent=True)
+            return
+        gate = self._gates.setdefault((flight.tools.endpoint, flight.case.flow.target), Gate())
+        if gate.is_open:
+            self._submit(flight, self._take_off, lanes=flight.lanes.source, urgent=True)
+        elif gate.is_tried and not gate.has_failed:
+            gate.waiting.append(flight)
+        else:
+            gate.is_tried = True
+            self._submit(flight, self._meet_target, gate, lanes=flight.lanes.target, urgent=True)
+
+    def _submit(
+        self,
+        flight: Flight,
+        work: Callable[..., None],
+        *arguments: object,
+        lanes: tuple[Lane, ...] | None = None,
+        urgent: bool = False,
+        apart: bool = False,
+    ) -> None:
+        pool = self._refusals if apart else self._work
+        lanes = flight.lanes.both if lanes is None else lanes
+        done = pool.submit(partial(work, flight, *arguments), lanes, urgent=urgent, order=flight.order)
+        flight.is_begun = True
+        done.add_done_callback(lambda done: answer_after_crash(flight, done))
 
     def _take_off(self, flight: Flight) -> None:
         flow, tools = flight.case.flow, flight.tools
         try:
-            run = flight.run = steps.prepare(flight.case, tools, flight.attempt)
-            self._stop_if_cancelled(flight)
-            run = flight.run = steps.check_target(flow, run, tools)
-            self._stop_if_cancelled(flight)
+            flight.stop_if_cancelled("the transfer was triggered")
+            run = flight.run = flight.run or steps.prepare(flight.case, tools, flight.attempt)
+            flight.stop_if_cancelled("the transfer was triggered")
             run = flight.run = steps.enter_ledger(flow, run)
+            self._logbook.enter(flight.key, flight.case, run)
             run = flight.run = steps.seed(flow, run, tools)
-            self._stop_if_cancelled(flight)
+            flight.stop_if_cancelled("the transfer was triggered")
             self._trigger(flight, run)
         except BaseException as error:  # noqa: BLE001 - whatever happens to one run, pytest.skip too, ends that run with its cause
-            self._finish(flight, _as_ours(error))
+            self._fail(flight, error)
+
+    def _meet_target(self, flight: Flight, gate: Gate) -> None:
+        """Look at a target before the first file is sent to it; what is wrong there is known at once."""
+        try:
+            flight.stop_if_cancelled("the transfer was triggered")
+            run = flight.run = steps.prepare(flight.case, flight.tools, flight.attempt)
+            flight.stop_if_cancelled("the transfer was triggered")
+            steps.check_target(flight.case.flow, run, flight.tools)
+        except BaseException as error:  # noqa: BLE001 - as below
+            failure: BaseException | None = error
+        else:
+            failure = None
+        with self._lock:
+            gate.is_open = gate.is_open or failure is None
+            gate.has_failed = failure is not None
+            waited, gate.waiting = [*gate.waiting], deque()
+            # A server that cannot be reached would keep each of them waiting as long, for the same answer. Any other
+            # failure need not be true for the next run: it finds out by itself.
+            shares_failure = isinstance(failure, NetworkError)
+            for waiting in waited:
+                if shares_failure:
+                    waiting.is_begun = True
+                else:
+                    self._admit(waiting)
+            if failure is None:
+                self._admit(flight)
+        if failure is not None:
+            for failed in (flight, *(waited if shares_failure else ())):
+                self._fail(failed, failure)
+
+    def _fail(self, flight: Flight, error: BaseException) -> None:
+        """End a run whose file is not awaited yet, unless something else has just ended it."""
+        if flight.may_finish():
+            self._finish(flight, as_ours(error))
+
+    def _refuse(self, flight: Flight, verdict: Verdict) -> None:
+        """End a run that need not be begun."""
+        if flight.may_finish():
+            self._land(flight, dataclasses.replace(steps.unprepared(flight.case, flight.attempt), verdict=verdict))
 
     def _trigger(self, flight: Flight, run: Run) -> None:
         flow, tools = flight.case.flow, flight.tools
@@ -156,11 +292,12 @@ class Engine:
         run = flight.run = run.with_stamp("triggered", self._clock.stamp())
         if flow.transfer.mode == "invoke" and flow.transfer.invocation == "RequestResponse":
             flight.calling = True
+            run = flight.run = run.with_stamp("started", run.timeline["triggered"])
             self._await(flight, run, moment)
             threading.Thread(target=self._call, args=(flight, run), name="fileflow-call", daemon=True).start()
             self._watcher.call_at(moment + flow.give_up_seconds, lambda: self._call_overdue(flight))
         else:
-            run = flight.run = steps.trigger(flow, run, tools)
+            run = flight.run = steps.trigger(flow, run, tools).with_stamp("started", self._clock.stamp())
             self._await(flight, run, moment)
 
     def _call(self, flight: Flight, run: Run) -> None:
@@ -168,7 +305,7 @@ class Engine:
         try:
             done = steps.trigger(flight.case.flow, run, flight.tools)
         except BaseException as error:  # noqa: BLE001 - as above
-            self._end_wait(flight, _as_ours(error))
+            self._end_wait(flight, as_ours(error))
             return
         with flight.lock:
             flight.calling = False
@@ -181,22 +318,19 @@ class Engine:
         with flight.lock:
             overdue = flight.calling and isinstance(flight.decision, (Arrived, Oversize))
         if overdue:
-            self._end_wait(flight, _call_timeout(flight, "a file arrived"))
+            self._end_wait(flight, call_timeout(flight.case.flow, "a file arrived"))
 
     def _await(self, flight: Flight, run: Run, moment: float) -> None:
-        flow = flight.case.flow
         flight.triggered = moment
-        flight.arrival = Arrival(Expectation.of(flow, run.file.size), moment)
-        self._watch(flight, run)
+        flight.arrival = Arrival(Expectation.of(flight.case.flow, run.file.size), moment, flight.usual)
+        self._watch(flight, run, flight.arrival)
+
+    def _watch(self, flight: Flight, run: Run, arrival: Arrival) -> None:
+        flight.target = flight.tools.endpoint(flight.case.flow.target)
+        told = Awaited(run.file.name, arrival, lambda outcome: self._told(flight, outcome))
+        self._watcher.add(flight.target, told)
         if flight.cancelled.is_set():  # cancelled between the last look at the flag and now
             self._cancel(flight)
-
-    def _watch(self, flight: Flight, run: Run) -> None:
-        if flight.arrival is None:
-            raise TesterBug("a run is watched before it was triggered")
-        flight.target = flight.tools.endpoint(flight.case.flow.target)
-        told = Awaited(run.file.name, flight.arrival, lambda outcome: self._told(flight, outcome))
-        self._watcher.add(flight.target, told)
 
     def _told(self, flight: Flight, outcome: Decision | FileflowError) -> None:
         with flight.lock:
@@ -204,18 +338,15 @@ class Engine:
             calling = flight.calling
         if calling and isinstance(outcome, (Arrived, Oversize)):
             if self._clock.monotonic() >= flight.triggered + flight.case.flow.give_up_seconds:
-                self._end_wait(flight, _call_timeout(flight, "a file arrived"))
+                self._end_wait(flight, call_timeout(flight.case.flow, "a file arrived"))
             return  # the invocation's answer belongs to the verdict; _call goes on from here
         if calling and isinstance(outcome, GaveUp) and outcome.stat is None:
-            outcome = _call_timeout(flight, "no file arrived")
+            outcome = call_timeout(flight.case.flow, "no file arrived")
         self._end_wait(flight, outcome)
 
     def _end_wait(self, flight: Flight, outcome: Decision | FileflowError) -> None:
-        with flight.lock:
-            if flight.finishing:
-                return
-            flight.finishing = True
-        self._submit(flight, self._finish, outcome)
+        if flight.may_finish():
+            self._submit(flight, self._finish, outcome)
 
     def _finish(self, flight: Flight, outcome: Decision | FileflowError) -> None:
         """Judge, clean up, record, land; the one end that every run comes to."""
@@ -223,14 +354,14 @@ class Engine:
         try:
             if flight.target is not None:
                 self._watcher.remove(flight.target, run.file.name)
-            run = _judged(flight, run, outcome, self._clock)
+            run = judged(flight.case.flow, run, outcome, flight.tools)
         except Changed:
             if self._watch_again(flight, run):
                 return
-            run = _judged_at_last(flight, run, outcome, self._clock)
+            run = judged_at_last(flight.case.flow, run, outcome, flight.tools)
         except BaseException as error:  # noqa: BLE001 - as above
-            run = dataclasses.replace(run, verdict=steps.verdict_of(_as_ours(error)))
-        self._land(flight, run)
+            run = dataclasses.replace(run, verdict=steps.verdict_of(as_ours(error)))
+        self._land(flight, run if run.verdict == PASSED else run.with_stamp("judged", self._clock.stamp()))
 
     def _watch_again(self, flight: Flight, run: Run) -> bool:
         if flight.arrival is None or flight.cancelled.is_set():
@@ -241,7 +372,7 @@ class Engine:
         with flight.lock:
             flight.finishing = False
             flight.decision = None
-        self._watch(flight, run)
+        self._watch(flight, run, flight.arrival)
         return True
 
     def _land(self, flight: Flight, run: Run) -> None:
@@ -252,92 +383,14 @@ class Engine:
             try:
                 run = steps.clean_up(flight.case.flow, run, tools)
             except BaseException as error:  # noqa: BLE001 - as above
-                run = _with_bug(run, "cleaning up", error)
+                run = with_bug(run, "cleaning up", error)
         try:
-            run = self._record(flight.case, run)
+            run = self._logbook.record(flight.case, run)
         except BaseException as error:  # noqa: BLE001 - as above; whoever waits for this run must get an answer
-            run = _with_bug(run, "recording", error)
+            run = with_bug(run, "recording", error)
         try:
             with self._lock:
                 self._in_flight -= 1
             self._start_more()
         finally:
             flight.landed.set_result(run)
-
-    @staticmethod
-    def _stop_if_cancelled(flight: Flight) -> None:
-        if flight.cancelled.is_set():
-            raise Interrupted("the session ended before the transfer was triggered")
-
-
-def _answer_after_crash(flight: Flight, done: Future[None]) -> None:
-    """Give whoever waits for a run an answer even if the engine itself failed."""
-    error = done.exception()
-    if error is not None and not flight.landed.done():
-        run = flight.run or steps.unprepared(flight.case, flight.attempt)
-        flight.landed.set_result(dataclasses.replace(run, verdict=steps.verdict_of(_as_ours(error))))
-
-
-def _with_bug(run: Run, doing: str, error: BaseException) -> Run:
-    """Note a fault of the tester's own; it becomes the verdict only of a run that passed, or has none."""
-    bug = _as_ours(error)
-    run = run.with_evidence(tester_bug=f"while {doing}: {bug.reason}")
-    if run.verdict is None or run.verdict.outcome == "passed":
-        return dataclasses.replace(run, verdict=steps.verdict_of(bug))
-    return run
-
-
-def _judged(flight: Flight, run: Run, outcome: Decision | FileflowError, clock: Clock) -> Run:
-    flow, tools = flight.case.flow, flight.tools
-    if isinstance(outcome, Arrived):
-        return steps.verify(flow, run.with_stamp("arrived", clock.stamp_at(outcome.at)), outcome, tools)
-    if isinstance(outcome, Oversize):
-        verdict = diagnosis.of_oversize(flow, run, outcome)
-    elif isinstance(outcome, GaveUp):
-        verdict = diagnosis.of_gave_up(flow, run, outcome, tools)
-    else:
-        verdict = steps.verdict_of(outcome)
-    return dataclasses.replace(run, verdict=verdict)
-
-
-def _judged_at_last(flight: Flight, run: Run, outcome: Decision | FileflowError, clock: Clock) -> Run:
-    """Judge a file that changed while it was verified, now that its time is over: whole, gone, or never at rest."""
-    flow, tools = flight.case.flow, flight.tools
-    try:
-        stat = tools.endpoint(flow.target).stat(run.file.name)
-        if stat is not None and isinstance(outcome, Arrived):
-            try:
-                return _judged(flight, run, dataclasses.replace(outcome, stat=stat), clock)
-            except Changed:
-                logger.info("%s changed once more", run.file.name)
-        end = GaveUp(stat, clock.monotonic(), growing=True, seen_full=True)
-        verdict = diagnosis.of_gave_up(flow, run, end, tools)
-    except BaseException as error:  # noqa: BLE001 - as above
-        verdict = steps.verdict_of(_as_ours(error))
-    return dataclasses.replace(run, verdict=verdict)
-
-
-def _call_timeout(flight: Flight, meanwhile: str) -> InvokeTimeout:
-    flow = flight.case.flow
-    return InvokeTimeout(
-        f"{flow.transfer.lambda_arn} had not returned {flow.give_up_seconds:g} s after it was invoked; {meanwhile}"
-    )
-
-
-def _as_ours(error: BaseException) -> FileflowError:
-    if isinstance(error, FileflowError):
-        return error
-    # The text of a foreign exception may hold anything, secrets too: only its type is shown.
-    frames = "".join(traceback.format_tb(error.__traceback__))
-    logger.error("unexpected %s in a run, most recent call last:\n%s", type(error).__name__, frames)
-    place = _where(error)
-    return TesterBug(f"unexpected {type(error).__name__} at {place}", evidence={"exception": type(error).__name__})
-
-
-def _where(error: BaseException) -> str:
-    frame = error.__traceback__
-    if frame is None:
-        return "an unknown place"
-    while frame.tb_next is not None:
-        frame = frame.tb_next
-    return f"{frame.tb_frame.f_globals.get('__name__', '?')}:{frame.tb_lineno}"

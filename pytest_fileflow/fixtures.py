@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
@@ -14,9 +15,12 @@ if TYPE_CHECKING:
     from pytest_fileflow.clients import AwsClients
     from pytest_fileflow.endpoints import Endpoint
     from pytest_fileflow.endpoints.ssh import SshSessions
-    from pytest_fileflow.invoke import Started
+    from pytest_fileflow.invoke import LambdaInvoker, Started
     from pytest_fileflow.launcher import Report
+    from pytest_fileflow.logs import FunctionLog
+    from pytest_fileflow.model import Transfer
     from pytest_fileflow.sandbox import Sandbox
+    from pytest_fileflow.secret import Secrets
 
 
 @pytest.fixture(scope="session")
@@ -58,27 +62,37 @@ def fileflow_clients(aws_session: boto3.Session) -> AwsClients:
 
 
 @pytest.fixture(scope="session")
-def fileflow_ssh(request: pytest.FixtureRequest, fileflow_clients: AwsClients) -> Iterator[SshSessions]:
+def fileflow_secrets(fileflow_clients: AwsClients) -> Secrets:
+    """Return the shared secrets: those of SSH logins, and those that no log may show."""
+    from pytest_fileflow.secret import Secrets
+
+    return Secrets(fileflow_clients)
+
+
+@pytest.fixture(scope="session")
+def fileflow_ssh(request: pytest.FixtureRequest, fileflow_secrets: Secrets) -> Iterator[SshSessions]:
     """Return the shared SSH sessions; keys and passwords come from Secrets Manager, once a session."""
     from pytest_fileflow.endpoints.ssh import SshSessions, direct
     from pytest_fileflow.plugin import SESSION
-    from pytest_fileflow.secret import Secrets
 
-    secrets = Secrets(fileflow_clients)
     sandbox = request.config.stash[SESSION].route()
-    sessions = SshSessions(secrets.credentials, route=sandbox or direct)
+    sessions = SshSessions(fileflow_secrets.credentials, route=sandbox or direct)
     yield sessions
     sessions.close()
 
 
 @pytest.fixture(scope="session")
-def s3_endpoint(fileflow_clients: AwsClients) -> Callable[..., Endpoint]:
+def s3_endpoint(request: pytest.FixtureRequest, fileflow_clients: AwsClients) -> Callable[..., Endpoint]:
     """Return ``make(bucket, prefix="", kms_key_arn=None) -> Endpoint``."""
     from pytest_fileflow.endpoints.s3 import S3Endpoint
     from pytest_fileflow.model import S3Location
+    from pytest_fileflow.plugin import SESSION
+
+    own_client = request.config.stash[SESSION].s3_client
 
     def make(bucket: str, prefix: str = "", kms_key_arn: str | None = None) -> Endpoint:
-        return S3Endpoint(S3Location(bucket, prefix, kms_key_arn), fileflow_clients.client("s3"))
+        location = S3Location(bucket, prefix, kms_key_arn)
+        return S3Endpoint(location, own_client(location) or fileflow_clients.client("s3"), fileflow_clients)
 
     return make
 
@@ -96,20 +110,39 @@ def sftp_endpoint(fileflow_ssh: SshSessions) -> Callable[..., Endpoint]:
 
 
 @pytest.fixture(scope="session")
-def transfer_invoker(fileflow_clients: AwsClients) -> Callable[..., Started]:
+def transfer_invoker(fileflow_clients: AwsClients, fileflow_secrets: Secrets) -> Callable[..., Started]:
     """Return ``invoke(lambda_arn, payload, invocation="Event") -> Started`` (request id, log tail, answer).
 
+    Its attribute ``knows_dry_run`` says that ``invocation="DryRun"`` asks whether the function may be
+    invoked, and does not invoke it; contracts leave that out with an invoker that does not say so.
     Raises a TriggerError where the function is absent, denied, throttled, or, synchronously, failed.
+    Its ``function_log`` finds what a function wrote that ran by itself; another invoker may have one too.
     """
     from pytest_fileflow.invoke import LambdaInvoker
-    from pytest_fileflow.model import Transfer
+    from pytest_fileflow.logs import FunctionLogs
 
-    invoker = LambdaInvoker(fileflow_clients)
+    masked = fileflow_secrets.masked
+    return Invoking(LambdaInvoker(fileflow_clients, masked=masked), FunctionLogs(fileflow_clients, masked).find)
 
-    def invoke(lambda_arn: str, payload: object, invocation: Any = "Event") -> Started:
-        return invoker.invoke(Transfer("invoke", lambda_arn, invocation), payload)
 
-    return invoke
+@dataclass(frozen=True)
+class Invoking:
+    """Invokes functions, and finds their logs."""
+
+    invoker: LambdaInvoker
+    function_log: Callable[[Transfer, str | None, str, float], FunctionLog | None]
+    # Of the class: what wraps an invoker (functools.wraps) takes over what an instance has, and need not know them.
+    knows_dry_run: ClassVar[bool] = True
+    knows_timeout: ClassVar[bool] = True
+
+    def __call__(
+        self, lambda_arn: str, payload: object, invocation: Any = "Event", timeout_seconds: float | None = None
+    ) -> Started:
+        """Invoke a function; the timeout is that of the whole transfer."""
+        from pytest_fileflow.model import Transfer
+
+        transfer = Transfer("invoke", lambda_arn, invocation, timeout_seconds=timeout_seconds)
+        return self.invoker.invoke(transfer, payload)
 
 
 @pytest.fixture
@@ -125,7 +158,10 @@ def fileflow_run(
 
     session = request.config.stash[SESSION]
     toolbox = Toolbox(s3_endpoint, sftp_endpoint, transfer_invoker)
-    report = session.launcher().run(request.node, toolbox, session.provision)
+    with session.waiting():
+        report = session.launcher().run(request.node, toolbox, session.provision)
+    if report is None:
+        pytest.skip("not begun: the session is ending")
     request.node.stash[REPORT] = report
     if report.error:
         pytest.fail(report.error, pytrace=False)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 import logging
 import random
+import re
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -44,14 +46,20 @@ logger = logging.getLogger(__name__)
 # maximum payload size is 1 MB." (Lambda API reference, Invoke; 256 KB until October 2025)
 SYNC_PAYLOAD_BYTES: Final = 6 * 1024 * 1024
 ASYNC_PAYLOAD_BYTES: Final = 1024 * 1024
-THROTTLED_TRIES: Final = 6  # the first, and five more
+# A throttled invocation is tried again for half of the transfer's time, so that its cause is known before
+# that is over; it occupies a thread, and so not for ever.
+PATIENCE_SHARE: Final = 0.5
+PATIENCE_SECONDS: Final = 30.0
 BACKOFF_SECONDS: Final = 0.5  # doubled with each try, times a random factor of 0.5 to 1.5
+MOST_BACKOFF_SECONDS: Final = 8.0
 LOG_TAIL_BYTES: Final = 4096  # what Lambda itself returns at most
-RETURNED_CHARACTERS: Final = 1000
+RETURNED_CHARACTERS: Final = SYNC_PAYLOAD_BYTES  # whole: who judges it must not see half of it
 MESSAGE_CHARACTERS: Final = 300
 
 _ACTION = "lambda:InvokeFunction"
 _DENIED_STATUS = 403
+# What Lambda itself says of a function that it has ended (developer guide, "Lambda function timeout errors").
+_TIMED_OUT = re.compile(r"Task timed out after ([0-9.]+) seconds")
 # The function exists and could not be started: its network, file system, code package or state.
 _NOT_STARTED = frozenset(
     [
@@ -101,7 +109,10 @@ class Started:
 
 
 class LambdaInvoker:
-    """Invokes a transfer's function; sleep and the random factor come in for tests."""
+    """Invokes a transfer's function; sleep and the random factor come in for tests.
+
+    ``masked`` takes secrets out of what the function logged and returned.
+    """
 
     def __init__(
         self,
@@ -109,15 +120,18 @@ class LambdaInvoker:
         *,
         sleep: Callable[[float], None] = time.sleep,
         chance: Callable[[], float] = random.random,
+        masked: Callable[[str], str] = str,
     ) -> None:
         self._clients = clients
+        self._masked = masked
         self._sleep = sleep
         self._chance = chance
 
     def invoke(self, transfer: Transfer, payload: object) -> Started:
-        """Invoke the function of a transfer with a JSON payload.
+        """Invoke the function of a transfer with a JSON payload; a DryRun only asks whether it may be invoked.
 
-        Only a throttled invocation (HTTP 429: it did not run) is tried again.
+        Only a throttled invocation (HTTP 429: it did not run) is tried again, for half of the transfer's
+        ``timeout_seconds`` and 30 s at most.
 
         Raises:
             FunctionNotFound, InvokeDenied, InvokeThrottled, InvokeTimeout, KmsDenied: as the names say.
@@ -130,22 +144,28 @@ class LambdaInvoker:
         if arn is None:
             raise ConfigInvalid("transfer.lambda_arn is not set, so there is nothing to invoke")
         body = _encoded(payload, transfer.invocation, arn)
-        answer = self._call(arn, transfer.invocation, body)
-        started = _started(answer)
+        limit = transfer.timeout_seconds
+        patience = PATIENCE_SECONDS if limit is None else min(PATIENCE_SECONDS, limit * PATIENCE_SHARE)
+        answer = self._call(arn, transfer.invocation, body, patience)
+        started = _started(answer, self._masked)
         logger.info("invoked %s: request %s", arn, started.request_id)
         if answer.get("FunctionError"):
-            raise _function_failed(arn, answer, started)
+            raise _function_failed(arn, answer, started, self._masked)
         return started
 
-    def _call(self, arn: str, invocation: str, body: bytes) -> dict[str, Any]:
+    def _call(self, arn: str, invocation: str, body: bytes, patience: float) -> dict[str, Any]:
         client = self._clients.client("lambda", arn)
-        for tried in range(1, THROTTLED_TRIES + 1):
+        waited, backoff = 0.0, BACKOFF_SECONDS
+        for tried in itertools.count(1):  # noqa: B007 - said below
             answer = _call_once(client, arn, invocation, body)
             if answer is not None:
                 return answer
-            if tried < THROTTLED_TRIES:
-                self._sleep(BACKOFF_SECONDS * 2 ** (tried - 1) * (0.5 + self._chance()))
-        raise InvokeThrottled(f"{arn} was still throttled at try {THROTTLED_TRIES}")
+            pause = backoff * (0.5 + self._chance())
+            if waited + pause > patience:
+                break
+            self._sleep(pause)
+            waited, backoff = waited + pause, min(2 * backoff, MOST_BACKOFF_SECONDS)
+        raise InvokeThrottled(f"{arn} was still throttled at try {tried}, after {waited:.1f} s")
 
 
 def _encoded(payload: object, invocation: str, arn: str) -> bytes:
@@ -198,35 +218,53 @@ def _refused(error: ClientError, arn: str) -> FileflowError:
     return general
 
 
-def _started(answer: Mapping[str, Any]) -> Started:
+def _started(answer: Mapping[str, Any], masked: Callable[[str], str]) -> Started:
     log = base64.b64decode(answer.get("LogResult") or b"")[-LOG_TAIL_BYTES:]
-    returned = answer["Payload"].decode("utf-8", "replace")
+    returned = masked(answer["Payload"].decode("utf-8", "replace"))
     return Started(
         request_id=answer.get("ResponseMetadata", {}).get("RequestId"),
-        log_tail=log.decode("utf-8", "replace") or None,
+        log_tail=masked(_whole_lines(log)) or None,
         returned=_cut(returned, RETURNED_CHARACTERS) or None,
     )
 
 
-def _function_failed(arn: str, answer: Mapping[str, Any], started: Started) -> FunctionFailed:
+def _function_failed(
+    arn: str, answer: Mapping[str, Any], started: Started, masked: Callable[[str], str]
+) -> FunctionFailed | InvokeTimeout:
     evidence = {
         "lambda_request_id": started.request_id,
         "log_tail": started.log_tail,
         "function_error": answer["FunctionError"],
     }
-    return FunctionFailed(f"{arn} failed with {_error_text(answer['Payload'])}", evidence=evidence)
+    report = _error_report(answer["Payload"])
+    limit = _TIMED_OUT.search(str(report.get("errorMessage"))) if report else None
+    if report and limit and report.get("errorType") in (None, "Sandbox.Timedout"):
+        return InvokeTimeout(f"{arn} ran into its own time limit of {limit[1]} s and was ended", evidence=evidence)
+    said = masked(_error_text(report, answer["Payload"]))  # before it is cut: half a secret is not found
+    return FunctionFailed(f"{arn} failed with {_cut(said, MESSAGE_CHARACTERS)}", evidence=evidence)
 
 
-def _error_text(returned: bytes) -> str:
-    """Return ``errorType: errorMessage`` of a failed function, from the object that its runtime returns."""
+def _whole_lines(log: bytes) -> str:
+    """Return a log tail without the line that it begins within: half of a secret in it would not be found."""
+    text = log.decode("utf-8", "replace")
+    return text if len(log) < LOG_TAIL_BYTES else text.partition("\n")[2] or text
+
+
+def _error_report(returned: bytes) -> dict[str, Any] | None:
+    """Return the object that a failed function's runtime returns, or None where it is something else."""
     try:
         report = json.loads(returned)
-    except ValueError:
-        report = None
-    if not isinstance(report, dict):
-        return _cut(returned.decode("utf-8", "replace"), MESSAGE_CHARACTERS) or "an error it did not describe"
+    except (ValueError, RecursionError):
+        return None
+    return report if isinstance(report, dict) else None
+
+
+def _error_text(report: Mapping[str, Any] | None, returned: bytes) -> str:
+    """Return ``errorType: errorMessage`` of a failed function, or the start of whatever it returned."""
+    if report is None:
+        return returned.decode("utf-8", "replace") or "an error it did not describe"
     parts = (report.get("errorType"), report.get("errorMessage"))
-    return _cut(": ".join(str(part) for part in parts if part), MESSAGE_CHARACTERS) or "an unnamed error"
+    return ": ".join(str(part) for part in parts if part) or "an unnamed error"
 
 
 def _cut(text: str, limit: int) -> str:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import posixpath
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 Mode = Literal["invoke", "event", "trigger_file"]
-Invocation = Literal["Event", "RequestResponse"]
+Invocation = Literal["Event", "RequestResponse", "DryRun"]
 Outcome = Literal["passed", "failed", "error"]
 Side = Literal["source", "target"]
+Kind = Literal["transfer", "contract", "canary", "rejects"]
 
 
 @dataclass(frozen=True)
@@ -118,6 +121,10 @@ class Variant:
         return f"{self.name}-{format_size(self.size)}" if self.name else format_size(self.size)
 
 
+NO_FILE = Variant("", 0)
+"""The variant of cases that send no file."""
+
+
 @dataclass(frozen=True)
 class TestData:
     """What is sent: sizes in bytes, the pattern of the bytes, and how the file is named."""
@@ -131,9 +138,32 @@ class TestData:
     delete_after: bool = True
 
 
+BAD_PAYLOAD: Mapping[str, object] = MappingProxyType({"fileflow": "bad payload"})
+"""What a function is invoked with that must refuse it, where a config does not say."""
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Something that the system must refuse, by its name under ``negative``, with its options."""
+
+    name: str
+    options: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Contract:
+    """What is looked at before files are sent; ``probe_target``: whether a probe is written at the target too."""
+
+    probe_target: bool = True
+
+
 @dataclass(frozen=True)
 class Flow:
-    """One configured transfer path. ``origin`` is ``file:line`` of its definition."""
+    """One configured transfer path.
+
+    ``origin`` is ``file:line`` of its definition. ``faults`` are those that the sandbox is to have
+    for this flow, as texts that :meth:`pytest_fileflow.faults.Fault.parse` reads.
+    """
 
     flow_id: str
     source: Location
@@ -148,6 +178,9 @@ class Flow:
     tags: tuple[str, ...] = ()
     alerts: Mapping[str, object] = field(default_factory=dict)
     origin: str = ""
+    contract: Contract = Contract()
+    negative: tuple[Refusal, ...] = ()
+    faults: tuple[str, ...] = ()
 
     @property
     def direction(self) -> str:
@@ -163,16 +196,39 @@ class Flow:
 
 
 @dataclass(frozen=True)
+class Rehearsal:
+    """A flow's run with a fault in the sandbox: the flow_id in the config, the fault's text, the cause it must have."""
+
+    flow_id: str
+    fault: str
+    cause: str | None
+
+
+@dataclass(frozen=True)
 class Case:
-    """One flow and one variant: one pytest item."""
+    """One flow and one variant: one pytest item.
+
+    A ``transfer`` sends a file of the variant's size. A ``contract`` and a ``canary`` only look at
+    what the flow needs, and ``rejects`` tries what the system must refuse: ``refusal``.
+    """
 
     flow: Flow
     variant: Variant
+    kind: Kind = "transfer"
+    refusal: Refusal | None = None
+    rehearsal: Rehearsal | None = None
+
+    @property
+    def label(self) -> str:
+        """Return the part of the item's name between the brackets: ``typical-5MiB``, ``contract``, ``rejects-…``."""
+        if self.kind == "transfer":
+            return self.variant.label
+        return f"rejects-{self.refusal.name}" if self.refusal else self.kind
 
     @property
     def name(self) -> str:
         """Return the item's name, as in ``acme[typical-5MiB]``."""
-        return f"{self.flow.flow_id}[{self.variant.label}]"
+        return f"{self.flow.flow_id}[{self.label}]"
 
 
 @dataclass(frozen=True)
@@ -219,10 +275,10 @@ class CheckResult:
     def to_dict(self) -> dict[str, str]:
         """Return the JSON form in a run record."""
         return {
-            "name": self.name,
+            "name": str(self.name),
             "outcome": "passed" if self.passed else "failed",
-            "expected": self.expected,
-            "observed": self.observed,
+            "expected": str(self.expected),
+            "observed": str(self.observed),
         }
 
 
@@ -245,13 +301,18 @@ class Latency:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The one answer of a run: its outcome and, unless it passed, cause, reason, hint and evidence."""
+    """The one answer of a run: its outcome and, unless it passed, cause, reason, hint and evidence.
+
+    ``strays`` are files that the flow made of the run's, where nobody expected them: they are
+    removed with the others. A name is among them only if it holds the run id.
+    """
 
     outcome: Outcome
     cause: str | None = None
     reason: str | None = None
     hint: str | None = None
     evidence: Mapping[str, object] = field(default_factory=dict)
+    strays: tuple[tuple[Location, str], ...] = ()
 
 
 PASSED = Verdict("passed")
@@ -263,7 +324,8 @@ class Run:
 
     ``timeline`` holds UTC stamps (``2026-11-24T06:00:00.000Z``) by the name of the step.
     ``written`` is the ledger: every name this run may have written, by side; only these, and
-    the copies that the transfer made of them, are ever deleted.
+    the copies that the transfer made of them, are ever deleted. ``strays`` are such copies that
+    turned up where no name of the ledger is; their names hold the run id.
     """
 
     run_id: str
@@ -279,6 +341,7 @@ class Run:
     checks: tuple[CheckResult, ...] = ()
     evidence: Mapping[str, object] = field(default_factory=dict)
     residue: tuple[str, ...] = ()
+    strays: tuple[tuple[Location, str], ...] = ()
     verdict: Verdict | None = None
 
     def with_stamp(self, step: str, stamp: str) -> Run:
@@ -294,6 +357,7 @@ _BINARY = (("GiB", 1024**3), ("MiB", 1024**2), ("KiB", 1024))
 _DECIMAL = (("GB", 1000**3), ("MB", 1000**2), ("KB", 1000))
 
 
+@functools.lru_cache
 def format_size(size: int) -> str:
     """Return an exact, short text for a number of bytes: ``5MiB``, ``2KB``, ``1234B``.
 

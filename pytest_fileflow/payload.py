@@ -18,7 +18,7 @@ import struct
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from functools import cache, partial
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 from pytest_fileflow import template
 from pytest_fileflow.errors import ConfigInvalid, TesterBug
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from pytest_fileflow.model import PayloadFile, TestData
 
 BLOCK_BYTES = 1024 * 1024
+BUFFER_BYTES = 64 * 1024  # of a stream: what is read in larger pieces is copied once, from its block
 NAME_BYTES = 240  # NAME_MAX is 255 on Linux and macOS; sidecars and temporary names add to it
 MANIFEST_SCHEMA = 1
 FILE_NAME_VARIABLES = ("date", "time", "run_id", "flow_id", "size")
@@ -57,13 +58,13 @@ class Pattern:
 # --- Streams -----------------------------------------------------------------------------------
 
 
-def open_payload(pattern: Pattern, run_id: str, size: int) -> BinaryIO:
+def open_payload(pattern: Pattern, run_id: str, size: int) -> io.BufferedReader:
     """Return a payload of ``size`` bytes as a seekable, read-only stream that holds about one block.
 
     Raises ConfigInvalid where the pattern cannot make this size.
     """
     _require_size(pattern, size)
-    return io.BufferedReader(_PayloadStream(pattern, run_id, size), buffer_size=128 * 1024)
+    return io.BufferedReader(_PayloadStream(pattern, run_id, size), BUFFER_BYTES)
 
 
 def digest(pattern: Pattern, run_id: str, size: int) -> str:
@@ -199,7 +200,13 @@ def _keystream(run_id: str, offset: int, length: int) -> bytes:
 
     key = hashlib.sha256(run_id.encode()).digest()
     counter = (offset // 16).to_bytes(16, "big")
-    return Cipher(algorithms.AES(key), modes.CTR(counter)).encryptor().update(bytes(length))
+    return Cipher(algorithms.AES(key), modes.CTR(counter)).encryptor().update(_zeros()[:length])
+
+
+@cache
+def _zeros() -> memoryview:
+    """Return as many zeros as any block draws bytes: a keystream is what they are encrypted to."""
+    return memoryview(bytes(BLOCK_BYTES))
 
 
 def _random_block(run_id: str, index: int, length: int) -> bytes:

@@ -12,11 +12,13 @@ from pytest_fileflow.fixtures import (
     fileflow_clients,
     fileflow_run,
     fileflow_sandbox,
+    fileflow_secrets,
     fileflow_ssh,
     s3_endpoint,
     sftp_endpoint,
     transfer_invoker,
 )
+from pytest_fileflow.reporting import has_broken_flow, put_headline
 from pytest_fileflow.session import FlowSession
 
 if TYPE_CHECKING:
@@ -31,6 +33,7 @@ __all__ = [
     "fileflow_clients",
     "fileflow_run",
     "fileflow_sandbox",
+    "fileflow_secrets",
     "fileflow_ssh",
     "s3_endpoint",
     "sftp_endpoint",
@@ -44,6 +47,9 @@ MARKERS = (
     "smoke: the smallest size of a flow",
     "typical: the usual size of a flow",
     "stress: the largest size of a flow",
+    "contract: what a flow needs is looked at, in seconds, before a file is sent",
+    "canary: the cheapest look at both ends of a flow; collected only where it is asked for",
+    "negative: the system must refuse, and passes if it does",
 )
 
 
@@ -83,10 +89,33 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> FlowFile |
     return parent.config.stash[SESSION].collect_file(file_path, parent)
 
 
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Collect the flows of a folder at once, outside all other hooks: they make its conftest.py's fixtures known."""
+    report = yield
+    if isinstance(collector, pytest.Directory) and report.result:
+        collector.config.stash[SESSION].expand(collector, report.result)
+    return report
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Let -m select broken flows by any tag."""
+    """Let -m select broken flows by any tag, and refuse faults that no flow can have, before any are deselected."""
     config.stash[SESSION].mark_broken(items)
+    config.stash[SESSION].check_faults()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Let a worker load what its flows need before all of them begin at once, and say who wants to hear of them."""
+    flows = session.config.stash[SESSION]
+    flows.warm_up(session.items)
+    if flows.is_worker and flows.settings.alerts:
+        from pytest_fileflow.alerting import leave_watched
+
+        leave_watched(flows)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -102,7 +131,16 @@ def pytest_runtest_makereport(
         report.duration = item.stash[REPORT].seconds
     if REPORT in item.stash and (call.when == "call" or report.failed):
         report.__dict__["fileflow"] = item.stash[REPORT].to_dict()
+    if REPORT in item.stash and report.failed:
+        put_headline(report, item.stash[REPORT].words)
     return report
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Forget the run before: a rerun that fails before its own began must not be reported with it."""
+    if REPORT in item.stash:
+        del item.stash[REPORT]
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -114,12 +152,22 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
 
 @pytest.hookimpl(wrapper=True, trylast=True)
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Generator[None, None, None]:
-    """End what is under way before anybody reports, and gather what workers had to end, once they are down."""
+    """End what is under way before anybody reports, and gather what workers had to end, once they are down.
+
+    Then the session's runs are all known, and those who want to hear of them are told, once.
+    """
     flows = session.config.stash[SESSION]
     flows.finish()
     flows.hand_over()
     if exitstatus == pytest.ExitCode.INTERRUPTED:
         flows.wait_for_workers()
     result = yield
+    if flows.shown is not None:
+        flows.shown.stop()
     flows.gather()
+    flows.learn()
+    if not flows.is_worker and (flows.all_reports or (exitstatus and has_broken_flow(session.config))):
+        from pytest_fileflow.aftermath import after_session
+
+        after_session(flows)
     return result

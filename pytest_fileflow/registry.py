@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from pytest_fileflow.suggest import nearest
@@ -49,6 +50,10 @@ class _Names(Generic[T]):
     def names(self) -> tuple[str, ...]:
         return tuple(sorted(self._known))
 
+    def unsorted(self) -> Collection[str]:
+        """Return a view of the names, which grows with them."""
+        return self._known.keys()
+
 
 class Registry:
     """What flow configs can name. Filled before the first flow is read, only read afterwards.
@@ -59,11 +64,13 @@ class Registry:
 
     def __init__(self) -> None:
         self._patterns: _Names[Pattern] = _Names("payload pattern")
+        self._size_problems: dict[str, Callable[[int], str | None]] = {}
         self._checks: _Names[CheckFactory] = _Names("check")
 
     def payload(self, pattern: Pattern) -> None:
         """Register a ``testdata.pattern`` under its own name."""
         self._patterns.add(pattern.name, pattern)
+        self._size_problems[pattern.name] = pattern.size_problem
 
     def check(self, name: str, factory: CheckFactory) -> None:
         """Register a further check for ``validation.checks``."""
@@ -80,6 +87,14 @@ class Registry:
     def pattern_names(self) -> tuple[str, ...]:
         """Return the names of the registered payload patterns, sorted."""
         return self._patterns.names()
+
+    def size_problems(self) -> Mapping[str, Callable[[int], str | None]]:
+        """Return a view of the patterns by name, each with its answer to what is wrong with a size in bytes."""
+        return MappingProxyType(self._size_problems)
+
+    def checks(self) -> Collection[str]:
+        """Return a view of the names of the registered checks."""
+        return self._checks.unsorted()
 
     def check_names(self) -> tuple[str, ...]:
         """Return the names of the registered checks, sorted."""

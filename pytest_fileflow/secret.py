@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import threading
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from pytest_fileflow.clients import error_code, error_message, evidence_of, tran
 from pytest_fileflow.errors import SecretMalformed, SecretMissing
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from botocore.exceptions import ClientError
 
@@ -25,6 +26,14 @@ _ACTION = "secretsmanager:GetSecretValue"
 _MISSING = frozenset(("ResourceNotFoundException", "ResourceNotFound"))
 # What Secrets Manager answers for a secret that is scheduled for deletion, among other things.
 _DELETED = "InvalidRequestException"
+_MASK = "***"
+_KEY_LINE = 16  # a line of a key that is shorter tells nothing, and may stand anywhere
+_KEY_END = "-----END [A-Z ]*PRIVATE KEY-----"
+# Also one whose end, or whose beginning, was cut off.
+_KEYS = (
+    re.compile(rf"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?({_KEY_END}|\Z)", re.DOTALL),
+    re.compile(rf"\A.*{_KEY_END}", re.DOTALL),
+)
 
 
 @dataclass(frozen=True, repr=False)
@@ -70,9 +79,19 @@ class Secrets:
             self._settle(secret_arn, future)
         return future.result()
 
+    def masked(self, text: str) -> str:
+        """Return a text without the values of secrets that are known here, and without any private key.
+
+        A function's log may hold what the function logs in with: the same secrets.
+        """
+        with self._lock:
+            futures = list(self._known.values())
+        known = [future.result() for future in futures if future.done() and future.exception() is None]
+        return mask(text, known)
+
     def _settle(self, secret_arn: str, future: Future[Credentials]) -> None:
         try:
-            future.set_result(parse(self._fetch(secret_arn), secret_arn))
+            future.set_result(parse(fetch(self._clients, secret_arn), secret_arn))
         except BaseException as error:
             with self._lock:
                 del self._known[secret_arn]
@@ -80,18 +99,26 @@ class Secrets:
             if not isinstance(error, Exception):
                 raise
 
-    def _fetch(self, secret_arn: str) -> str | bytes:
-        from botocore.exceptions import ClientError
 
-        logger.debug("fetching the secret %s", secret_arn)
-        client = self._clients.client("secretsmanager", secret_arn)
-        with translated(_ACTION, secret_arn):
-            try:
-                answer: Mapping[str, str | bytes] = client.get_secret_value(SecretId=secret_arn)
-            except ClientError as error:
-                _raise_if_missing(error, secret_arn)
-                raise
-        return answer.get("SecretString") or answer.get("SecretBinary") or ""
+def fetch(clients: AwsClients, secret_arn: str) -> str | bytes:
+    """Return what a secret holds.
+
+    Raises:
+        SecretMissing: there is no such secret, or it is scheduled for deletion.
+        AccessDenied, KmsDenied, CredentialsUnusable, NetworkError: as the names say.
+
+    """
+    from botocore.exceptions import ClientError
+
+    logger.debug("fetching the secret %s", secret_arn)
+    client = clients.client("secretsmanager", secret_arn)
+    with translated(_ACTION, secret_arn):
+        try:
+            answer: Mapping[str, str | bytes] = client.get_secret_value(SecretId=secret_arn)
+        except ClientError as error:
+            _raise_if_missing(error, secret_arn)
+            raise
+    return answer.get("SecretString") or answer.get("SecretBinary") or ""
 
 
 def _raise_if_missing(error: ClientError, secret_arn: str) -> None:
@@ -104,6 +131,25 @@ def _raise_if_missing(error: ClientError, secret_arn: str) -> None:
             hint="Restore it (aws secretsmanager restore-secret) or name its successor in secret_arn.",
             evidence=evidence_of(error),
         ) from error
+
+
+def mask(text: str, known: Iterable[Credentials]) -> str:
+    """Return a text in which no value of these credentials stands, and no private key at all.
+
+    >>> mask("logging in with hunter2", [Credentials(password="hunter2")])
+    'logging in with ***'
+    """
+    values = {value for credentials in known for value in (credentials.password, credentials.passphrase) if value}
+    # What a function logs or returns is mostly JSON: quotes, backslashes and letters are written in other ways there.
+    values |= {json.dumps(value, ensure_ascii=ascii_only)[1:-1] for value in values for ascii_only in (True, False)}
+    for credentials in known:
+        # A key is logged with its line breaks, or with them escaped, or cut: by lines it is found in any case.
+        values |= {line for line in (credentials.private_key or "").split() if len(line) >= _KEY_LINE}
+    for key in _KEYS:
+        text = key.sub(_MASK, text)
+    for value in sorted(values, key=len, reverse=True):
+        text = text.replace(value, _MASK)
+    return text
 
 
 def parse(text: str | bytes, secret_arn: str) -> Credentials:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
-import signal
-import tempfile
+import threading
 import time
 import warnings
 from pathlib import Path
@@ -15,20 +13,27 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_fileflow.handover import Handover
+from pytest_fileflow.recording import Recording
 from pytest_fileflow.settings import Settings
+from pytest_fileflow.switched import SwitchedFaults
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping
+    from contextlib import AbstractContextManager
 
+    from pytest_fileflow.clients import AwsClients
     from pytest_fileflow.collection import Collector, FlowFile
     from pytest_fileflow.endpoints.ssh import Route
-    from pytest_fileflow.launcher import History, Launcher, SigtermAsInterrupt
-    from pytest_fileflow.model import Case, SftpLocation
+    from pytest_fileflow.launcher import History, Launcher, Part, SigtermAsInterrupt
+    from pytest_fileflow.model import Case, Flow, S3Location, SftpLocation
+    from pytest_fileflow.progress import Progress
     from pytest_fileflow.registry import Registry
+    from pytest_fileflow.reporting.progress import Shown
     from pytest_fileflow.sandbox import Sandbox
 
 
-WORKERS_CLEAN_UP_SECONDS = 60
+CACHE_KEY = "fileflow/latencies"
 
 
 class FlowSession:
@@ -38,16 +43,38 @@ class FlowSession:
         self.config = config
         self.settings = Settings.read(config)
         self.input: dict[str, Any] = getattr(config, "workerinput", {})
-        self.reports: list[dict[str, Any]] = []  # reports of runs that no item has taken, JSON-safe
+        self._parent = os.getppid()
+        self.taken: list[dict[str, Any]] = []  # reports of runs that came with an item's, JSON-safe
+        self.reports: list[dict[str, Any]] = []  # reports of runs that no item has taken
+        self._token: str | None = None
         self._registry: Registry | None = None
         self._collector: Collector | None = None
         self._launcher: Launcher | None = None
+        self._progress: Callable[[], Progress] | None = None
+        self.shown: Shown | None = None  # who shows how far the session is
         self._history: History | None = None
         self._sandbox: Sandbox | None = None
         self._owns_sandbox = False
         self._environment: pytest.MonkeyPatch | None = None
         self._sigterm: SigtermAsInterrupt | None = None
-        self._left_over: str | None = None
+        folder = self.input.get("fileflow", {}).get("left_over")
+        self.handover = Handover(Path(folder)) if folder else None  # of a session with workers
+        self._faults = SwitchedFaults(self.settings)
+        self._aws: AwsClients | None = None
+        self._aws_lock = threading.Lock()
+        self.recording = Recording(self.settings, lambda: self.token, self.aws)
+        self.notes: list[str] = []  # lines for the end of the report
+        self.troubles: list[str] = []  # likewise, of what was asked for and could not be done
+
+    @property
+    def all_reports(self) -> list[dict[str, Any]]:
+        """Return the reports of all runs of the session, as far as they have come here."""
+        return self.taken + self.reports
+
+    @property
+    def has_flows(self) -> bool:
+        """Return whether any file that was met here is a flow."""
+        return self._collector is not None and bool(self._collector.flows)
 
     @property
     def is_worker(self) -> bool:
@@ -68,11 +95,40 @@ class FlowSession:
     def collect_file(self, path: Path, parent: pytest.Collector) -> FlowFile | None:
         """Return a collector for a JSON or YAML file, if it is a flow."""
         if self._collector is None:
-            from pytest_fileflow.collection import Claims, Collector
+            from pytest_fileflow.claims import Claims
+            from pytest_fileflow.collection import Collector
 
-            claims = Claims(self.named_places(), self.config.rootpath)
-            self._collector = Collector(self.settings, claims, self.registry())
+            claims = Claims(self.named_places(), self.config.rootpath, self.settings.results)
+            self._collector = Collector(self.settings, claims, self.registry(), self.with_canaries())
         return self._collector.collect_file(path, parent)
+
+    def expand(self, folder: pytest.Directory, found: list[pytest.Item | pytest.Collector]) -> None:
+        """Put the items of flow files in the place of the files, where any file was a flow."""
+        if self._collector is not None:
+            self._collector.expand(folder, found)
+
+    def check_faults(self) -> None:
+        """Refuse faults of the command line that no collected flow can have; the xdist controller hears of it.
+
+        Raises pytest.UsageError.
+        """
+        if self._collector is None and not self.settings.fault_rules:
+            return
+        flows, broken = (self._collector.flows, self._collector.broken) if self._collector else ({}, set())
+        is_all = not self.config.getoption("lf", default=False)  # --lf leaves out whole files
+        problem, self.notes = self._faults.looked_at(flows, broken, is_all=is_all)
+        if not self.is_worker:
+            if problem:
+                raise pytest.UsageError(problem)
+        elif problem or self.notes:
+            self._leave("faults", json.dumps([problem, self.notes]))
+
+    def hear_of_faults(self) -> None:
+        """Take over, on the controller, what workers have found out about faults; raises pytest.UsageError."""
+        for told in self.hands_over().left("faults").values():
+            problem, self.notes = json.loads(told)
+            if problem:
+                raise pytest.UsageError(problem)
 
     def mark_broken(self, items: list[pytest.Item]) -> None:
         """Let ``-m`` select broken flows, where any file was a flow."""
@@ -81,13 +137,36 @@ class FlowSession:
 
             mark_broken(items)
 
+    @property
+    def flows(self) -> Mapping[str, Flow]:
+        """Return the flows that this process has collected, by their ids; the xdist controller collects none."""
+        return self._collector.flows if self._collector is not None else {}
+
+    def warm_up(self, items: list[pytest.Item]) -> None:
+        """Import, on a worker, what these flows will need: xdist starts nobody before all have collected.
+
+        Otherwise the first flows would be under way while other workers are still busy importing.
+        """
+        if self.is_worker and self._collector is not None:
+            from pytest_fileflow.collection import load_for
+
+            load_for(items)
+
     def named_places(self) -> tuple[Path, ...]:
         """Return the files and folders named as flows; a worker is told, since it sees other arguments."""
         if "fileflow" in self.input:
             return tuple(Path(place) for place in self.input["fileflow"]["named"])
-        from pytest_fileflow.collection import named_places
+        from pytest_fileflow.claims import named_places
 
         return named_places(self.config, self.settings)
+
+    def with_canaries(self) -> bool:
+        """Return whether canaries are asked for; a worker is told, since it sees other arguments."""
+        if "fileflow" in self.input:
+            return bool(self.input["fileflow"]["canaries"])
+        from pytest_fileflow.collection import asks_for_canaries
+
+        return asks_for_canaries(self.config)
 
     def launcher(self) -> Launcher:
         """Return this process's launcher."""
@@ -95,26 +174,68 @@ class FlowSession:
             from pytest_fileflow.launcher import History, Launcher
 
             self.catch_sigterm()
-            workers = int(self.input.get("workercount", 1))
             self._history = self._history or History()
             self._leave("pid", str(os.getpid()))
-            share = self._share(workers)
-            self._launcher = Launcher(self.settings, self.registry(), workers, share, self._history)
+            self._launcher = Launcher(self.settings, self.registry(), self._part(), self._history)
+            self._progress = self._launcher.progress
+            if self.is_worker and self.settings.progress != "off":
+                self._launcher.tell_progress(self._leave_progress)
         return self._launcher
 
-    def _share(self, workers: int) -> Callable[[Sequence[str]], Sequence[int]]:
-        """Return which of the session's node ids this process will surely be asked for, by position."""
-        if not self.is_worker:
-            return lambda ids: range(len(ids))
-        worker = int(str(self.input["workerid"]).removeprefix("gw"))
-        shared = self.input.get("fileflow", {}).get("shared")
-        if not shared or worker >= workers:
-            # Another distribution than ours, or a worker that replaces a crashed one: its items
-            # are launched as they come, or they might run twice.
-            return lambda _ids: ()
-        from pytest_fileflow.distribution import share
+    def _part(self) -> Part:
+        """Return what falls to this process; what a worker cannot see, the controller has told it."""
+        from pytest_fileflow.launcher import Part
 
-        return lambda ids: share(ids, workers, worker)
+        recording, keeper = self.recording, self.recording.keeper()
+        if not self.is_worker:
+            return Part(lambda ids: range(len(ids)), recording.ledger("main"), keeper, usual=self.usual())
+        from pytest_fileflow.distribution import assigned
+
+        workers, told = int(self.input["workercount"]), self.input["fileflow"]
+        return Part(
+            share=lambda ids: assigned(ids, workers, told["part"]),
+            ledger=recording.ledger(self.input["workerid"]),
+            keeper=keeper,
+            workers=workers,
+            lost=[recording.ledger(worker) for worker in told["lost"]],
+            usual=told["usual"],
+            is_stopping=lambda: self.hands_over().is_stopped() or os.getppid() != self._parent,  # it may be killed
+        )
+
+    @property
+    def token(self) -> str:
+        """Return a name of this session that no other has."""
+        if self._token is None:
+            told = self.input.get("fileflow", {})
+            self._token = (
+                told.get("session") or f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{os.urandom(4).hex()}"
+            )
+        return self._token
+
+    def usual(self) -> dict[str, float]:
+        """Return how long each case usually takes, as pytest's cache remembers it."""
+        kept = self._cached()
+        if not kept:
+            return {}
+        from pytest_fileflow.usual import usual_seconds
+
+        return usual_seconds(kept)
+
+    def _cached(self) -> object:
+        cache = getattr(self.config, "cache", None)
+        return cache.get(self._cache_key, None) if cache else None
+
+    @property
+    def _cache_key(self) -> str:
+        return f"{CACHE_KEY}-sandbox" if self.settings.sandbox else CACHE_KEY
+
+    def learn(self) -> None:
+        """Remember how long the runs of this session took."""
+        cache = getattr(self.config, "cache", None)
+        if cache and not self.is_worker and self.all_reports and self.settings.rehearse is None:
+            from pytest_fileflow.usual import learned
+
+            cache.set(self._cache_key, learned(self._cached(), (report["record"] for report in self.all_reports)))
 
     def sandbox(self) -> Sandbox:
         """Return the running sandbox, started by whoever comes first; AWS settings point at it from then on."""
@@ -130,6 +251,22 @@ class FlowSession:
             self._owns_sandbox = not address
             self._redirect(self._sandbox)
         return self._sandbox
+
+    def aws(self) -> AwsClients:
+        """Return this process's own AWS clients, for results, metrics and alerts; in the sandbox they reach it alone.
+
+        They use boto3's default session: fixtures, which only items have, change what flows use.
+        """
+        with self._aws_lock:  # all runs that end first come for it at once, and making clients takes a while
+            if self._aws is None:
+                if self.settings.sandbox:
+                    self.sandbox()
+                import boto3
+
+                from pytest_fileflow.clients import AwsClients
+
+                self._aws = AwsClients(boto3.Session())
+            return self._aws
 
     def _redirect(self, sandbox: Sandbox) -> None:
         if self._environment is not None:
@@ -148,7 +285,16 @@ class FlowSession:
         from pytest_fileflow.endpoints.ssh import Route
 
         sandbox = self.sandbox()
-        return lambda location: Route(*sandbox.route(location.host, location.port))
+
+        def stand_in(location: SftpLocation) -> Route:
+            where = sandbox.route(location.host, location.port, location.username, location.dir)
+            return Route(*where, known_as=f"{location.host}:{location.port}")
+
+        return stand_in
+
+    def s3_client(self, location: S3Location) -> Any:
+        """Return a client of its own for a place in the sandbox whose bucket is to be missing, or None."""
+        return self._faults.s3_client(location)
 
     def provision(self, cases: list[Case]) -> None:
         """Make in the sandbox what the configs of these cases name."""
@@ -156,7 +302,7 @@ class FlowSession:
             from pytest_fileflow.errors import ConfigInvalid
 
             try:
-                self.sandbox().provision({case.flow.flow_id: case.flow for case in cases}.values())
+                self._faults.provision(self.sandbox(), cases, self.registry())
             except ConfigInvalid as error:
                 # The flows that can be made are; one that cannot fails by itself, and here is why.
                 warnings.warn(pytest.PytestWarning(error.reason), stacklevel=2)
@@ -176,71 +322,76 @@ class FlowSession:
         """
         if self._launcher is not None:
             launcher, self._launcher = self._launcher, None
-            self.reports += [report.to_dict() for report in launcher.close()]
+            with self.waiting():
+                self.reports += [report.to_dict() for report in launcher.close()]
+            self._leave_progress(launcher.progress())
+
+    def progress(self) -> Progress:
+        """Return how far the runs of this process are."""
+        from pytest_fileflow.progress import Progress
+
+        return self._progress() if self._progress is not None else Progress()
+
+    def waiting(self) -> AbstractContextManager[None]:
+        """Show, where anybody does, how far the session is while the main thread does nothing but wait."""
+        return self.shown.waiting() if self.shown is not None else contextlib.nullcontext()
+
+    def _leave_progress(self, progress: Progress) -> None:
+        if self.is_worker and self.handover is not None:
+            # Full or gone: it is only shown, and the next one is due in a second.
+            with contextlib.suppress(OSError):
+                self.handover.replace(self.input["workerid"], "progress", json.dumps(progress.to_dict()))
 
     def hand_over(self) -> None:
         """Leave, on a worker that ran flows, the reports that no item has taken where the controller finds them.
 
-        Through a file, and not through xdist: a controller that is interrupted no longer listens.
         The file also says that this worker has cleaned up.
         """
         if self._history is not None:
             self._leave("json", json.dumps(self.reports))
 
     def _leave(self, kind: str, text: str) -> None:
-        folder = self.input.get("fileflow", {}).get("left_over")
-        if folder:
-            Path(folder).mkdir(mode=0o700, exist_ok=True)
-            fresh = Path(folder, f"{self.input['workerid']}.part")
-            fresh.write_text(text, encoding="utf-8")
-            fresh.replace(fresh.with_suffix(f".{kind}"))
+        if self.is_worker and self.handover is not None:
+            self.handover.leave(self.input["workerid"], kind, text)
+
+    def hands_over(self) -> Handover:
+        """Return the folder in which workers leave files for the controller."""
+        if self.handover is None:
+            self.handover = Handover.fresh()
+        return self.handover
 
     def wait_for_workers(self) -> None:
-        """Let interrupted workers clean up, before xdist ends them after its own ten seconds.
+        """Let interrupted workers clean up.
 
         Ctrl-C has reached them already, as members of the terminal's process group; SIGTERM has not.
         """
-        if self._left_over is None:
-            return
-        workers = {path.with_suffix(".json"): int(path.read_text()) for path in Path(self._left_over).glob("*.pid")}
-        if self._sigterm is not None and self._sigterm.fired:
-            for process in workers.values():
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(process, signal.SIGINT)
-        deadline = time.monotonic() + WORKERS_CLEAN_UP_SECONDS
-        while time.monotonic() < deadline and any(_is_busy(*worker) for worker in workers.items()):
-            time.sleep(0.05)
-
-    def left_over(self) -> str:
-        """Return the folder in which workers leave the reports that no item has taken."""
-        if self._left_over is None:
-            self._left_over = str(Path(tempfile.gettempdir(), f"fileflow-{os.urandom(8).hex()}"))
-        return self._left_over
+        if self.handover is not None and not self.is_worker:
+            self.handover.wait_for_workers(interrupt=self._sigterm is not None and self._sigterm.fired)
 
     def gather(self) -> None:
-        """Take over, on the controller, what workers left."""
-        if self._left_over is not None:
-            for path in sorted(Path(self._left_over).glob("*.json")):
-                self.reports += json.loads(path.read_text(encoding="utf-8"))
+        """Take over, on the controller, what workers left, and own up to what lost ones left behind."""
+        if self.handover is not None and not self.is_worker:
+            for left in self.handover.left("json").values():
+                self.reports += json.loads(left)
+            from pytest_fileflow.aftermath import attempt
+
+            attempt(self, "own up to lost workers", self._own_up)
+
+    def _own_up(self) -> None:
+        self.reports += self.recording.own_up()
 
     def close(self) -> None:
-        """Give back the environment, the signal and the sandbox."""
+        """Give back the terminal, the environment, the signal and the sandbox."""
+        self.recording.leave()
+        if self.shown is not None:
+            self.shown.stop()
         if self._environment is not None:
             self._environment.undo()
             self._environment = None
         if self._sigterm is not None:
             self._sigterm.restore()
-        if self._left_over is not None:
-            shutil.rmtree(self._left_over, ignore_errors=True)
+        if self.handover is not None and not self.is_worker:
+            self.handover.remove()
         if self._sandbox is not None and self._owns_sandbox:
             self._sandbox.stop()
         self._sandbox = None
-
-
-def _is_busy(done: Path, process: int) -> bool:
-    if done.exists():
-        return False
-    try:
-        return os.waitid(os.P_PID, process, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
-    except ChildProcessError:
-        return False

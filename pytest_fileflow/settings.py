@@ -2,42 +2,80 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import pytest
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Mapping
+
+    from pytest_fileflow.results.places import Place
+    from pytest_fileflow.switching import Rule
 
 DEFAULT_RESULTS = "fileflow-results"
 DEFAULT_CONCURRENCY = 32
 DEFAULT_MAX_IN_FLIGHT = 256
+DEFAULT_REMIND_HOURS = 24
+LONGEST_HOURS = 24 * 366
+DEFAULT_CHANNELS = ("slack_webhook_secret_arn", "sns_topic_arn")
+
+Progress = Literal["auto", "live", "log", "off"]
+"""How a session shows how far it is: a live line where that is possible, a line a minute, or not at all."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """One session's settings; ``paths`` are files and folders in which every JSON/YAML file is a flow."""
+    """One session's settings.
+
+    ``paths`` are files and folders in which every JSON/YAML file is a flow. ``rehearse`` are the faults
+    to rehearse, none of them for all; it is None where flows simply run. ``results`` is a folder, for
+    the ledger and for what cannot be delivered yet; records go to ``places``, which it may be one of.
+    """
 
     sandbox: bool
     concurrency: int
     max_in_flight: int
     results: Path
+    places: tuple[Place, ...]
     include_disabled: bool
     clean_up: bool
     paths: tuple[Path, ...]
+    fault_rules: tuple[Rule, ...] = ()
+    rehearse: tuple[str, ...] | None = None
+    progress: Progress = "auto"
+    cloudwatch: bool = False
+    summary: Path | None = None
+    alerts: bool = False
+    alerts_default: Mapping[str, str] = field(default_factory=dict)
+    remind_hours: float = DEFAULT_REMIND_HOURS
+    report_url: str = ""
 
     @classmethod
     def read(cls, config: pytest.Config) -> Settings:
         """Read the settings; raises pytest.UsageError for a value that cannot be used."""
+        rehearse = _faults(config)
+        results, places = _results(config)
         return cls(
-            sandbox=_flag(config, "fileflow_sandbox"),
+            sandbox=_flag(config, "fileflow_sandbox") or rehearse is not None,
             concurrency=_positive(config, "fileflow_concurrency", DEFAULT_CONCURRENCY),
             max_in_flight=_positive(config, "fileflow_max_in_flight", DEFAULT_MAX_IN_FLIGHT),
-            results=_results(config),
+            results=results,
+            places=places,
             include_disabled=_flag(config, "fileflow_include_disabled"),
             clean_up=not _flag(config, "fileflow_no_cleanup"),
             paths=tuple(config.getini("fileflow_paths")),
+            fault_rules=_fault_rules(config, rehearses=rehearse is not None),
+            rehearse=rehearse,
+            progress=_progress(config),
+            cloudwatch=_flag(config, "fileflow_cloudwatch"),
+            summary=_path(config, "fileflow_summary"),
+            alerts=_flag(config, "fileflow_alerts") and rehearse is None,
+            alerts_default=_alerts_default(config),
+            remind_hours=_hours(config, "fileflow_alerts_remind"),
+            report_url=_report_url(config),
         )
 
 
@@ -60,7 +98,13 @@ def add_options(parser: pytest.Parser) -> None:
         metavar="N",
         help=f"runs between seed and verdict in a session (default {DEFAULT_MAX_IN_FLIGHT})",
     )
-    group.addoption("--fileflow-results", metavar="DIR", help=f"where run records go (default {DEFAULT_RESULTS}/)")
+    group.addoption(
+        "--fileflow-results",
+        action="append",
+        metavar="PLACE",
+        help=f"where run records go: a folder (default {DEFAULT_RESULTS}/), s3://bucket/prefix or dynamodb://table; "
+        "may be given again",
+    )
     group.addoption(
         "--fileflow-include-disabled",
         action="store_true",
@@ -73,10 +117,51 @@ def add_options(parser: pytest.Parser) -> None:
         default=None,
         help="leave payloads and sidecars where they are, at source and target",
     )
-    for name in ("sandbox", "include_disabled", "no_cleanup"):
+    group.addoption(
+        "--fileflow-fault",
+        action="append",
+        metavar="FLOW_ID=FAULT",
+        help="in the sandbox, let a flow have a fault, as in acme=truncate or '*=delay:5'; may be given again",
+    )
+    group.addoption(
+        "--fileflow-rehearse",
+        metavar="FAULT,…|all",
+        help="in the sandbox, run each flow once for each of these faults, and show which are caught",
+    )
+    group.addoption(
+        "--fileflow-alerts",
+        action="store_true",
+        default=None,
+        help="tell those whom flows name under alerts what fails, still fails, and has recovered",
+    )
+    group.addoption(
+        "--fileflow-report-url",
+        metavar="URL",
+        help="where alerts lead to (default: the job, as GitHub, GitLab and Jenkins name it)",
+    )
+    group.addoption(
+        "--fileflow-cloudwatch",
+        action="store_true",
+        default=None,
+        help="publish success, latency and phases of each run as CloudWatch metrics",
+    )
+    group.addoption("--fileflow-summary", metavar="FILE", help="write a summary in Markdown, as for a CI job's page")
+    group.addoption(
+        "--fileflow-progress",
+        metavar="|".join(get_args(Progress)),
+        help="show how far the runs are: in a line that updates on a terminal (live), in a line a minute (log), "
+        "or not (off); auto, the default, is live where there is a terminal and CI is not set",
+    )
+    for name in ("sandbox", "include_disabled", "no_cleanup", "cloudwatch", "alerts"):
         parser.addini(f"fileflow_{name}", _twin(name), type="bool", default=False)
-    for name in ("concurrency", "max_in_flight", "results"):
+    for name in ("concurrency", "max_in_flight", "progress", "summary", "report_url"):
         parser.addini(f"fileflow_{name}", _twin(name), default=None)
+    for name in ("fault", "results"):
+        parser.addini(f"fileflow_{name}", f"{_twin(name)}, one a line", type="linelist", default=[])
+    remind = f"hours after which a flow that still fails is told of again (default {DEFAULT_REMIND_HOURS})"
+    parser.addini("fileflow_alerts_remind", remind, default=None)
+    default = f"alerts of flows that name none, one a line: CHANNEL = ARN; {' or '.join(DEFAULT_CHANNELS)}"
+    parser.addini("fileflow_alerts_default", default, type="linelist", default=[])
     parser.addini(
         "fileflow_paths", "files and folders in which every JSON and YAML file is a flow", type="paths", default=[]
     )
@@ -97,6 +182,26 @@ def _flag(config: pytest.Config, name: str) -> bool:
     return bool(_given(config, name)[0])
 
 
+def _fault_rules(config: pytest.Config, *, rehearses: bool) -> tuple[Rule, ...]:
+    texts, origin = _given(config, "fileflow_fault")
+    on_command_line = config.getoption("fileflow_fault") is not None
+    if not texts or (not on_command_line and (rehearses or not _flag(config, "fileflow_sandbox"))):
+        return ()
+    if rehearses:
+        raise pytest.UsageError(
+            "--fileflow-fault has no effect on --fileflow-rehearse, which names its own: leave one out"
+        )
+    if not _flag(config, "fileflow_sandbox"):
+        raise pytest.UsageError(f"{origin}: {texts[0]!r}: only the sandbox has faults: add --fileflow-sandbox")
+    from pytest_fileflow.faults import FaultError
+    from pytest_fileflow.switching import Rule
+
+    try:
+        return tuple(Rule.parse(text, origin) for text in texts)
+    except FaultError as error:
+        raise pytest.UsageError(str(error)) from None
+
+
 def _positive(config: pytest.Config, name: str, default: int) -> int:
     value, origin = _given(config, name)
     if value in (None, ""):
@@ -106,11 +211,103 @@ def _positive(config: pytest.Config, name: str, default: int) -> int:
     return int(value)
 
 
-def _results(config: pytest.Config) -> Path:
-    value, origin = _given(config, "fileflow_results")
-    text = str(value or DEFAULT_RESULTS)
-    if "://" in text:
-        raise pytest.UsageError(f"{origin}: {text!r} is not a folder")
+def _progress(config: pytest.Config) -> Progress:
+    value, origin = _given(config, "fileflow_progress")
+    if value not in (None, "", *get_args(Progress)):
+        raise pytest.UsageError(f"{origin}: {value!r} is none of {', '.join(get_args(Progress))}")
+    known: Progress = value or "auto"
+    return known
+
+
+def _alerts_default(config: pytest.Config) -> dict[str, str]:
+    found = {}
+    for line in config.getini("fileflow_alerts_default"):
+        name, _, arn = (part.strip() for part in line.partition("="))
+        said = "a line" if "//" in line else repr(name if arn else line)  # an address may be a secret
+        if not arn:
+            raise pytest.UsageError(f"ini option fileflow_alerts_default: {said} is not CHANNEL = ARN")
+        if name not in DEFAULT_CHANNELS:
+            from pytest_fileflow.suggest import nearest
+
+            near = nearest(name, DEFAULT_CHANNELS)
+            ending = f"; did you mean {near!r}?" if near else f"; known: {', '.join(DEFAULT_CHANNELS)}"
+            raise pytest.UsageError(
+                f"ini option fileflow_alerts_default: {said} is no channel that can be named here{ending}"
+            )
+        from pytest_fileflow.config.arns import channel_problem
+
+        problem = channel_problem(arn, "sns" if name == "sns_topic_arn" else "secretsmanager")
+        if problem is not None:
+            raise pytest.UsageError(f"ini option fileflow_alerts_default: {name}: {problem}")
+        found[name] = arn
+    return found
+
+
+def _hours(config: pytest.Config, name: str) -> float:
+    text = str(config.getini(name) or DEFAULT_REMIND_HOURS)
+    try:
+        hours = float(text)
+    except ValueError:
+        hours = 0.0
+    if not 0 < hours <= LONGEST_HOURS:
+        raise pytest.UsageError(f"ini option {name}: {text!r} is not a number of hours above 0")
+    return hours
+
+
+def _report_url(config: pytest.Config) -> str:
+    """Return where a session's report will be: as given, or the job that a CI service's environment names."""
+    url, origin = _given(config, "fileflow_report_url")
+    if url and not (str(url).startswith(("https://", "http://")) and str(url).isprintable()):
+        raise pytest.UsageError(f"{origin}: {url!r} is not an http:// or https:// address")
+    github = [os.environ.get(f"GITHUB_{name}", "") for name in ("SERVER_URL", "REPOSITORY", "RUN_ID")]
+    if all(github):
+        return url or "{}/{}/actions/runs/{}".format(*github)
+    return url or os.environ.get("CI_JOB_URL") or os.environ.get("BUILD_URL") or ""
+
+
+def _faults(config: pytest.Config) -> tuple[str, ...] | None:
+    given = config.getoption("fileflow_rehearse")
+    if given is None:
+        return None
+    if given.strip() in ("", "all"):
+        return ()
+    from pytest_fileflow.faults import Fault, FaultError
+
+    texts = tuple(text.strip() for text in given.split(",") if text.strip())
+    try:
+        return tuple(Fault.parse(text).text for text in texts)
+    except FaultError as error:
+        raise pytest.UsageError(f"--fileflow-rehearse: {error}") from None
+
+
+def _results(config: pytest.Config) -> tuple[Path, tuple[Place, ...]]:
+    """Return the folder of this machine, and all places for records; a table alone does not make a folder needless."""
+    from pytest_fileflow.results.places import Place, PlaceError
+
+    texts, origin = _given(config, "fileflow_results")
+    places: list[Place] = []
+    for text in texts or ():
+        try:
+            place = Place.parse(text)
+        except PlaceError as error:
+            raise pytest.UsageError(f"{origin}: {text!r}: {error}") from None
+        if not place.is_remote:
+            place = Place("folder", str(_place(config, "fileflow_results", place.name)))
+        if place not in places:
+            places.append(place)
+    folders = [Path(place.name) for place in places if not place.is_remote]
+    local = folders[0] if folders else config.invocation_params.dir / DEFAULT_RESULTS
+    if not folders and all(place.kind == "dynamodb" for place in places):
+        places.insert(0, Place("folder", str(local)))
+    return local, tuple(places)
+
+
+def _path(config: pytest.Config, name: str) -> Path | None:
+    value, _ = _given(config, name)
+    return _place(config, name, str(value)) if value else None
+
+
+def _place(config: pytest.Config, name: str, text: str) -> Path:
     # As pytest does: a path on the command line is meant from here, one in the ini file from the project.
-    from_ini = value and config.getoption("fileflow_results") is None
+    from_ini = config.getoption(name) is None and config.getini(name)
     return (config.rootpath if from_ini else config.invocation_params.dir) / text

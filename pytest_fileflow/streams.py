@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import io
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, BinaryIO
 
 from pytest_fileflow import payload
 from pytest_fileflow.errors import Interrupted, NetworkError
+from pytest_fileflow.listings import Listings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterable
+
+    from _typeshed import WriteableBuffer
 
     from pytest_fileflow.clock import Clock
     from pytest_fileflow.endpoints import Endpoint
     from pytest_fileflow.invoke import Started
+    from pytest_fileflow.logs import FunctionLog
     from pytest_fileflow.model import Location, Run, Stat, Transfer
     from pytest_fileflow.registry import Registry
 
@@ -29,30 +33,51 @@ def never_cancelled() -> bool:
     return False
 
 
+def no_other_runs(run: Run) -> Iterable[str]:  # noqa: ARG001
+    """Return nothing: the default where no other run is known."""
+    return ()
+
+
 @dataclass(frozen=True)
 class Tools:
-    """What the steps work with. ``cancelled`` is asked between blocks and ends a step early."""
+    """What the steps work with.
+
+    ``cancelled`` is asked between blocks and ends a step early. ``knows_dry_run`` says that ``invoke``
+    takes the invocation type DryRun for what it is: one that does not would start the transfer.
+    ``function_log`` finds what a function wrote, by the request id of its invocation and the run id,
+    since a moment (seconds since the epoch); None where nobody can look. ``listings`` are shared by
+    all runs with these tools.
+    ``other_runs`` returns the ids of some other runs of a run's flow, the newest first: their bytes may
+    have arrived in the place of its own.
+    """
 
     endpoint: Callable[[Location], Endpoint]
     invoke: Callable[[Transfer, object], Started]
     registry: Registry
     clock: Clock
     cancelled: Callable[[], bool] = never_cancelled
+    knows_dry_run: bool = False
+    function_log: Callable[[Transfer, str | None, str, float], FunctionLog | None] | None = None
+    listings: Listings = field(default_factory=Listings)
+    other_runs: Callable[[Run], Iterable[str]] = no_other_runs
 
 
 class Changed(Exception):
     """The file changed or vanished while it was verified: it was not whole yet, and is waited for again."""
 
 
-def open_payload(run: Run, tools: Tools) -> BinaryIO:
-    """Return the run's bytes as a stream that ends with Interrupted once the run is cancelled."""
+def open_payload(run: Run, tools: Tools, other_run: str | None = None, size: int | None = None) -> BinaryIO:
+    """Return the run's bytes as a stream that ends with Interrupted once the run is cancelled.
+
+    With ``other_run`` and ``size``, the bytes that this other run would have sent.
+    """
     pattern = tools.registry.pattern_for(run.file.pattern)
-    stream = payload.open_payload(pattern, run.run_id, run.file.size)
-    return io.BufferedReader(_Cancellable(stream, tools.cancelled), buffer_size=256 * 1024)
+    stream = payload.open_payload(pattern, other_run or run.run_id, run.file.size if size is None else size)
+    return io.BufferedReader(_Cancellable(stream, tools.cancelled), payload.BUFFER_BYTES)
 
 
 class _Cancellable(io.RawIOBase):
-    def __init__(self, stream: BinaryIO, cancelled: Callable[[], bool]):
+    def __init__(self, stream: io.BufferedReader, cancelled: Callable[[], bool]):
         self._stream = stream
         self._cancelled = cancelled
 
@@ -68,19 +93,17 @@ class _Cancellable(io.RawIOBase):
     def tell(self) -> int:
         return self._stream.tell()
 
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+    def readinto(self, buffer: WriteableBuffer) -> int:
         if self._cancelled():
             raise Interrupted("the session ended while the file was being sent")
-        data = self._stream.read(len(buffer))
-        buffer[: len(data)] = data
-        return len(data)
+        return self._stream.readinto(buffer)
 
     def close(self) -> None:
         self._stream.close()
         super().close()
 
 
-def read(target: Endpoint, stat: Stat, tools: Tools) -> Iterator[bytes]:
+def read(target: Endpoint, stat: Stat, tools: Tools) -> Generator[bytes, None, None]:
     """Stream a file as it was seen; a broken connection is taken up again where it broke.
 
     Raises Changed where the file is gone or another one, NetworkError where the connection keeps

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pytest_fileflow.errors import AccessDenied, FileflowError, NetworkError, TesterBug
+from pytest_fileflow.model import S3Location
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,13 +24,21 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-STAT_AT_MOST = 3  # names awaited at one location up to which each is asked for by itself; above, one listing
+# Names awaited at one location up to which each is asked for by itself; above, one listing. A LIST of a
+# few keys takes no longer than a HEAD; a server's directory may hold thousands of others.
+STAT_AT_MOST = 3
+STAT_AT_MOST_S3 = 1
 LISTING_LIMIT = 5000
 JITTER = 0.1  # share of a wait; keeps many watchers from looking in step
 # One dropped connection in a wait of minutes says nothing about the flow; a network error that
 # stays does. So a network error ends the wait once it has been the answer this often in a row.
 NETWORK_ERRORS_IN_A_ROW = 3
 RETRY_SECONDS = 0.5
+# Looking takes at most this share of a processor, however many places there are: then every place is
+# looked at less often, which the resolution of the latencies says.
+PROCESSOR_SHARE = 0.3
+LAUNCHING_SHARE = 0.1  # while runs are waiting to begin
+REMEMBERED = 0.1  # weight of the newest look in the mean cost of one
 
 
 @dataclass
@@ -51,17 +60,44 @@ class _Place:
     due: float = float("inf")
 
 
+class Pace:
+    """Says when the next look may start, from what looks have cost so far; its caller holds a lock."""
+
+    def __init__(self, is_launching: Callable[[], bool]) -> None:
+        self._is_launching = is_launching
+        self._cost = 0.0  # processor seconds
+        self._next = 0.0  # monotonic
+
+    def allows(self, now: float) -> bool:
+        """Return whether a look may start at a monotonic moment."""
+        return now >= self._next
+
+    def until(self, now: float) -> float:
+        """Return the seconds until one may."""
+        return max(0.0, self._next - now)
+
+    def started(self, now: float) -> None:
+        """Note that a look has started."""
+        share = LAUNCHING_SHARE if self._is_launching() else PROCESSOR_SHARE
+        self._next = max(now, self._next) + self._cost / share
+
+    def finished(self, cost: float) -> None:
+        """Note what a look has cost, in processor seconds."""
+        self._cost += REMEMBERED * (cost - self._cost)
+
+
 class Watcher:
     """A thread that keeps the schedule, and a pool that asks.
 
     ``add`` and ``remove`` may be called from any thread. A place that does not answer delays only
-    the runs that wait there.
+    the runs that wait there. ``is_launching`` says whether looks should leave the processor to others.
     """
 
-    def __init__(self, clock: Clock, lookers: int = 32):
+    def __init__(self, clock: Clock, lookers: int = 32, is_launching: Callable[[], bool] = lambda: False):
         self._clock = clock
         self._changed = threading.Condition()
-        self._places: dict[object, _Place] = {}
+        self._places: dict[int, _Place] = {}  # by the id of their endpoint, which need not be hashable
+        self._pace = Pace(is_launching)
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
         self._pool = ThreadPoolExecutor(lookers, thread_name_prefix="fileflow-look")
@@ -73,15 +109,15 @@ class Watcher:
         """Start to wait for a file at an endpoint's location."""
         with self._changed:
             # By the endpoint itself: another conftest.py may reach the same location in another way.
-            place = self._places.setdefault(endpoint, _Place(endpoint))
+            place = self._places.setdefault(id(endpoint), _Place(endpoint))
             place.awaited[awaited.name] = awaited
-            place.due = self._clock.monotonic()
+            place.due = min(place.due, awaited.arrival.next_look(self._clock.monotonic()))
             self._changed.notify()
 
     def remove(self, endpoint: Endpoint, name: str) -> bool:
         """Stop waiting for a file; return whether it was still awaited (then ``tell`` is never called)."""
         with self._changed:
-            place = self._places.get(endpoint)
+            place = self._places.get(id(endpoint))
             return place is not None and place.awaited.pop(name, None) is not None
 
     def call_at(self, moment: float, action: Callable[[], None]) -> None:
@@ -106,6 +142,9 @@ class Watcher:
                 now = self._clock.monotonic()
                 actions = self._due_actions(now)
                 for place in self._due_places(now):
+                    if not self._pace.allows(now):
+                        break
+                    self._pace.started(now)
                     place.looking = True
                     self._pool.submit(self._visit, place)
                 if not actions:
@@ -120,21 +159,25 @@ class Watcher:
         return actions
 
     def _due_places(self, now: float) -> list[_Place]:
-        for endpoint, place in list(self._places.items()):
+        for key, place in list(self._places.items()):
             if not place.awaited and not place.looking:
-                del self._places[endpoint]
-        return [place for place in self._places.values() if not place.looking and place.due <= now]
+                del self._places[key]
+        due = [place for place in self._places.values() if not place.looking and place.due <= now]
+        return sorted(due, key=lambda place: place.due)
 
     def _until_next(self, now: float) -> float | None:
-        moments = [place.due for place in self._places.values() if not place.looking]
-        moments += [self._timers[0][0]] if self._timers else []
-        return max(0.0, min(moments) - now) if moments else None
+        moments = [max(place.due - now, self._pace.until(now)) for place in self._places.values() if not place.looking]
+        moments += [self._timers[0][0] - now] if self._timers else []
+        return max(0.0, min(moments)) if moments else None
 
     def _visit(self, place: _Place) -> None:
         with self._changed:
             awaited = list(place.awaited.values())
+        began = self._clock.worked()
         ended = self._look(place, awaited)
+        cost = self._clock.worked() - began
         with self._changed:
+            self._pace.finished(cost)
             ended = [(one, outcome) for one, outcome in ended if place.awaited.get(one.name) is one]
             for one, _ in ended:
                 del place.awaited[one.name]
@@ -148,20 +191,20 @@ class Watcher:
         asked = self._clock.monotonic()
         try:
             found = _ask(place, [one.name for one in awaited])
+            answered = self._clock.monotonic()
+            decided = [(one, one.arrival.look(asked, answered, found.get(one.name))) for one in awaited]
         except NetworkError as error:
             place.errors += 1
-            logger.info("look %d at %s failed: %s", place.errors, place.endpoint.location.uri(), error.reason)
+            logger.info("look failed %d times: %s", place.errors, error.reason)
             return [(one, error) for one in awaited] if place.errors >= NETWORK_ERRORS_IN_A_ROW else []
         except FileflowError as error:
             return [(one, error) for one in awaited]
         except BaseException as error:  # noqa: BLE001 - a bug here must end these runs, not hang them
-            where = place.endpoint.location.uri()
-            logger.error("looking at %s: unexpected %s", where, type(error).__name__)  # noqa: TRY400 - no foreign text
+            who, what = type(place.endpoint).__name__, type(error).__name__
+            logger.error("looking by a %s: unexpected %s", who, what)  # noqa: TRY400 - no foreign text
             bug = TesterBug(f"looking at the target failed unexpectedly: {type(error).__name__}")
             return [(one, bug) for one in awaited]
         place.errors = 0
-        answered = self._clock.monotonic()
-        decided = [(one, one.arrival.look(asked, answered, found.get(one.name))) for one in awaited]
         return [(one, decision) for one, decision in decided if decision is not None]
 
     def _next_due(self, place: _Place) -> float:
@@ -174,7 +217,8 @@ class Watcher:
 
 def _ask(place: _Place, names: list[str]) -> dict[str, Stat]:
     endpoint = place.endpoint
-    if len(names) > STAT_AT_MOST and place.listable:
+    by_name = STAT_AT_MOST_S3 if isinstance(getattr(endpoint, "location", None), S3Location) else STAT_AT_MOST
+    if len(names) > by_name and place.listable:
         try:
             listed = endpoint.list(_common_prefix(names), LISTING_LIMIT)
         except AccessDenied:

@@ -42,7 +42,7 @@ class Suite:
 
     def run_apart(self, *arguments: str) -> pytest.RunResult:
         """Run pytest in a process of its own, where what is imported matters."""
-        return self.pytester.runpytest_subprocess("-p", "no:cacheprovider", *arguments, timeout=120)
+        return self.pytester.runpytest_subprocess("-p", "no:cacheprovider", *arguments, timeout=300)
 
     def records(self, results: str = "fileflow-results") -> list[dict]:
         """Return all run records, by flow id and case."""
@@ -56,6 +56,7 @@ def suite(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Suite:
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
     monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
+    monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
     return Suite(pytester)
 
 

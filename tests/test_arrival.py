@@ -118,6 +118,17 @@ def test_looks_start_fast_back_off_and_meet_the_deadlines_exactly():
     assert watch.next_look(1327.0) == 1330.0
 
 
+def test_a_flow_whose_usual_latency_is_known_is_looked_at_seldom_at_first_and_closely_around_it():
+    watch = Arrival(Expectation(WHOLE, 0, 0.0, 300.0, 330.0), 1000.0, usual=100.0)
+    first = watch.next_look(1000.0) - 1000.0
+    around = watch.next_look(1100.0) - 1100.0
+    late = watch.next_look(1200.0) - 1200.0
+    assert (first, around, late) == pytest.approx((1.0, 2.0, 5.0))
+    quick = Arrival(Expectation(WHOLE, 0, 0.0, 300.0, 330.0), 1000.0, usual=4.0)
+    assert quick.next_look(1000.0) - 1000.0 == pytest.approx(0.4)
+    assert quick.next_look(1004.0) - 1004.0 == pytest.approx(0.08)
+
+
 def test_a_stable_wait_ends_as_soon_as_it_may():
     watch = arrival(settle=2, slo=300, give_up=330)
     watch.look(1100.0, 1100.0, stat(WHOLE))

@@ -1,23 +1,12 @@
 from __future__ import annotations
 
 import hashlib
-import io
-import tracemalloc
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_fileflow.checks import (
-    BLOCK_BYTES,
-    Difference,
-    Expected,
-    Sha256Check,
-    compare,
-    kms_check,
-    latency_check,
-    size_check,
-)
+from pytest_fileflow.checks import Expected, Sha256Check, kms_check, latency_check, size_check
 from pytest_fileflow.model import Latency, Stat
 
 KEY = "arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
@@ -116,104 +105,3 @@ def test_the_encryption_key_is_the_expected_one(arn, encryption, key, passed, ob
 
 def test_no_key_asked_for_is_no_check():
     assert kms_check(None, Stat("f", 1)) is None
-
-
-def brute_force(actual: bytes, expected: bytes) -> Difference:
-    """The definition, byte by byte and block by block, with everything in memory."""
-    shorter, longer = sorted((len(actual), len(expected)))
-    firsts = [i for i in range(shorter) if actual[i] != expected[i]]
-    starts = range(0, longer, BLOCK_BYTES)
-    blocks = sum(actual[i : i + BLOCK_BYTES] != expected[i : i + BLOCK_BYTES] for i in starts)
-    offset = None if actual == expected else (firsts[0] if firsts else shorter)
-    return Difference(offset, blocks, shorter, len(actual), len(expected), not firsts)
-
-
-def cut(data: bytes, chunk: int) -> list[bytes]:
-    return [data[i : i + chunk] for i in range(0, len(data), chunk)]
-
-
-SIZES = st.one_of(
-    st.integers(0, 3),
-    st.sampled_from([BLOCK_BYTES - 1, BLOCK_BYTES, BLOCK_BYTES + 1, 3 * BLOCK_BYTES]),
-    st.integers(0, 5 * BLOCK_BYTES),
-)
-CHUNKS = st.sampled_from([1, 7, 1000, BLOCK_BYTES - 1, BLOCK_BYTES, BLOCK_BYTES + 1, 65536])
-
-
-def sample(size: int, seed: int) -> bytes:
-    return hashlib.shake_128(bytes([seed])).digest(size)
-
-
-@given(SIZES, CHUNKS, st.data())
-def test_the_first_difference_of_a_single_damage_is_found_exactly(size, chunk, data):
-    right = sample(size, 0)
-    damage = data.draw(st.sampled_from(["none", "cut", "extend", *(["flip", "insert", "drop"] if size else [])]))
-    at = data.draw(st.integers(0, max(0, size - 1)))
-    wrong = {
-        "none": lambda: right,
-        "cut": lambda: right[:at],
-        "extend": lambda: right + sample(1 + at, 1),
-        "flip": lambda: right[:at] + bytes([right[at] ^ (1 << at % 8)]) + right[at + 1 :],
-        "insert": lambda: right[:at] + b"!" + right[at:],
-        "drop": lambda: right[:at] + right[at + 1 :],
-    }[damage]()
-    found = compare(iter(cut(wrong, chunk)), io.BytesIO(right))
-    assert found == brute_force(wrong, right)
-    if damage == "flip":
-        assert (found.offset, found.blocks, found.prefix_right) == (at, 1, False)
-    if damage in ("none", "cut", "extend"):
-        assert found.prefix_right
-
-
-@given(SIZES, CHUNKS, st.lists(st.integers(0, 5 * BLOCK_BYTES), max_size=6), SIZES)
-def test_any_differences_are_counted_as_defined(size, chunk, places, other_size):
-    right = sample(size, 0)
-    wrong = bytearray(sample(other_size, 0))
-    for place in places:
-        if place < len(wrong):
-            wrong[place] ^= 255
-    assert compare(iter(cut(bytes(wrong), chunk)), io.BytesIO(right)) == brute_force(bytes(wrong), right)
-
-
-def test_empty_chunks_are_nothing_and_the_expected_stream_is_read_from_its_start():
-    expected = io.BytesIO(b"abc")
-    expected.read()
-    assert compare(iter([b"", b"ab", b"", b"c", b""]), expected) == Difference(None, 0, 3, 3, 3, prefix_right=True)
-
-
-class Zeros(io.RawIOBase):
-    """A large file of zeros that exists nowhere."""
-
-    def __init__(self, size: int):
-        self.size = size
-        self.position = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        self.position = offset + (self.size if whence == io.SEEK_END else 0)
-        return self.position
-
-    def readinto(self, buffer) -> int:
-        count = min(len(buffer), self.size - self.position)
-        buffer[:count] = bytes(count)
-        self.position += count
-        return count
-
-
-@pytest.mark.parametrize("byte", [b"\0", b"\1"])
-def test_comparing_takes_constant_memory_whether_nothing_or_everything_differs(byte):
-    size, chunk = 64 * 1024 * 1024, 1024 * 1024
-    tracemalloc.start()
-    try:
-        found = compare((byte * chunk for _ in range(size // chunk)), io.BufferedReader(Zeros(size)))
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-    assert found.compared == size
-    assert found.blocks == (0 if byte == b"\0" else size // BLOCK_BYTES)
-    assert peak < 8 * 1024 * 1024

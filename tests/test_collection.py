@@ -156,11 +156,161 @@ def test_fixtures_and_autouse_fixtures_apply(suite):
     assert suite.records() == []
 
 
+def test_the_fixtures_of_a_folder_apply_to_all_its_flows_and_to_no_other(suite, workers):
+    for name in ("inner/a", "inner/b", "inner/deep/c", "other/d", "other/e"):
+        suite.add(f"flows/{name}.json", flow(name[-1]))
+    suite.add(
+        "flows/inner/conftest.py",
+        text="import pytest\n@pytest.fixture(autouse=True)\ndef no(request): pytest.skip(f'not {request.node.name}')\n",
+    )
+    suite.run("flows", *workers).assert_outcomes(skipped=3, passed=2)
+
+
+def test_a_replaced_fixture_holds_in_its_folder(suite):
+    replaced = "import pytest\n@pytest.fixture\ndef fileflow_run(): pytest.skip('replaced')\n"
+    for name in ("first/a", "second/b", "second/c"):
+        suite.add(f"flows/{name}.json", flow(name[-1]))
+    suite.add("flows/second/conftest.py", text=replaced)
+    suite.run("flows").assert_outcomes(passed=1, skipped=2)
+    suite.run("flows/second/c.json").assert_outcomes(skipped=1)
+
+
+def test_what_a_plugin_marks_a_file_with_holds_for_its_flows_alone(suite):
+    suite.add(
+        "flows/conftest.py",
+        text="""
+import pytest
+
+@pytest.fixture
+def no(): pytest.skip("not this one")
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collect_file(file_path):
+    files = yield
+    for file in files:
+        if file_path.name == "b.json":
+            file.add_marker(pytest.mark.usefixtures("no"))
+    return files
+""",
+    )
+    for name in "abc":
+        suite.add(f"flows/{name}.json", flow(name))
+    suite.run("flows").assert_outcomes(passed=2, skipped=1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "ini", "expected"),
+    [
+        (["flows"], "", "abcd"),
+        ([], "", "abcd"),
+        (["flows/a.json", "flows/sub"], "", "abd"),
+        (["flows/sub/b.json::b[4KiB]", "flows/a.json"], "", "ab"),
+        (["flows", "flows/a.json", "--keep-duplicates"], "", "abcda"),
+        (["flows", "--ignore=flows/sub"], "", "ac"),
+        (["flows", "--ignore-glob=*/c.*"], "", "abd"),
+        (["flows", "--deselect=flows/sub/b.json"], "", "acd"),
+        (["flows"], "norecursedirs = sub", "ac"),
+    ],
+)
+def test_which_files_are_collected(suite, arguments, ini, expected):
+    for name in ("a", "sub/b", "c"):
+        suite.add(f"flows/{name}.json", flow(name[-1]))
+    suite.add("flows/sub/d.json", flow("d"))
+    suite.pytester.makeini(f"[pytest]\n{ini}\n")
+    result = suite.run("--collect-only", "-q", *arguments)
+    assert sorted(line.split("::")[1][0] for line in collected(result)) == sorted(expected)
+
+
+def test_a_conftest_can_leave_files_out(suite):
+    for name in "abc":
+        suite.add(f"flows/{name}.json", flow(name))
+    suite.add("flows/conftest.py", text="collect_ignore = ['a.json']\ncollect_ignore_glob = ['b*']\n")
+    assert collected(suite.run("--collect-only", "-q")) == ["flows/c.json::c[4KiB]"]
+
+
+def test_a_folder_that_is_a_package_is_collected_too(suite):
+    suite.add("flows/acme.json", flow("acme"))
+    suite.add("flows/__init__.py", text="")
+    suite.run("flows").assert_outcomes(passed=1)
+
+
+def test_a_file_by_name_leaves_the_others_unread(suite):
+    suite.add("flows/acme.json", flow("acme"))
+    suite.add("flows/globex.json", flow("acme"))
+    suite.run("flows/globex.json").assert_outcomes(passed=1)
+    suite.run("flows").assert_outcomes(passed=1, failed=1)
+
+
+def test_the_tree_shows_files_between_folders_and_flows(suite):
+    suite.add("flows/acme.json", flow("acme"))
+    result = suite.run("--collect-only", "flows")
+    result.stdout.fnmatch_lines(["*<Dir flows>", "*<FlowFile acme.json>", "*<FlowItem acme?4KiB?>"])
+
+
+def test_a_marker_becomes_known_once(suite):
+    for name in "abc":
+        suite.add(f"flows/{name}.json", flow(name, tags=["nightly"]))
+    result = suite.run("flows", "--markers")
+    result.stdout.no_fnmatch_line("*nightly*")
+    suite.add(
+        "conftest.py",
+        text="""
+def pytest_collection_finish(session):
+    print("known", sum(line.startswith("nightly:") for line in session.config.getini("markers")))
+""",
+    )
+    suite.run("flows", "--collect-only", "-s").stdout.fnmatch_lines(["*known 1"])
+
+
+def test_a_plugin_that_fails_spoils_only_its_own_files(suite):
+    suite.add("flows/acme.json", flow("acme"))
+    suite.add("flows/globex.json", flow("globex", testdata={"pattern": "bad"}))
+    suite.add(
+        "conftest.py",
+        text="""
+from tests.support.inner import *
+
+class Bad:
+    name = "bad"
+    def size_problem(self, size): raise RuntimeError("a bug in size_problem")
+
+def pytest_fileflow_register(registry):
+    registry.payload(Bad())
+""",
+    )
+    result = suite.run("flows", "--continue-on-collection-errors")
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines(["*ERROR collecting flows/globex.json*", "*a bug in size_problem*"])
+
+
+def test_a_conftest_further_down_adds_patterns_in_time(suite):
+    suite.add("flows/a/acme.json", flow("acme"))
+    suite.add("flows/b/globex.json", flow("globex", testdata={"pattern": "own", "size_bytes": 1}))
+    suite.add(
+        "flows/b/conftest.py",
+        text="""
+class Own:
+    name = "own"
+    def size_problem(self, size): return None
+
+def pytest_fileflow_register(registry):
+    registry.payload(Own())
+""",
+    )
+    assert collected(suite.run("--collect-only", "-q")) == [
+        "flows/a/acme.json::acme[4KiB]",
+        "flows/b/globex.json::globex[1B]",
+    ]
+
+
 def test_the_last_failed_is_run_again_alone(suite):
     suite.add("flows/acme.json", flow("acme"))
     suite.add("flows/globex.json", flow("globex", "drop"))
     suite.pytester.runpytest_inprocess("flows").assert_outcomes(passed=1, failed=1)
-    suite.pytester.runpytest_inprocess("flows", "--lf").assert_outcomes(failed=1)
+    for arguments in (["flows"], []):
+        result = suite.pytester.runpytest_inprocess("--lf", *arguments)
+        result.assert_outcomes(failed=1)
+        result.stdout.fnmatch_lines(["run-last-failure: rerun previous 1 failure (skipped 1 file)"])
 
 
 def test_a_bad_option_names_itself(suite):

@@ -39,6 +39,7 @@ SFTP = {
     "dir": "/inbox",
     "secret_arn": "sftp/acme",
 }
+JIRA = {"base_url": "https://example.atlassian.net", "project": "OPS", "secret_arn": "jira", "transition": "Done"}
 FULL = {
     "$schema": "flow.schema.json",
     "x-note": {"anything": [1, None]},
@@ -85,7 +86,7 @@ FULL = {
         "delete_after": False,
         "tags": ["critical", "daily"],
     },
-    "alerts": {"sns_topic_arn": "arn:aws:sns:eu-west-1:111111111111:x", "jira": {"project": "OPS"}, "x-a": 1},
+    "alerts": {"sns_topic_arn": "arn:aws:sns:eu-west-1:111111111111:x", "jira": JIRA, "x-a": 1},
 }
 
 
@@ -181,7 +182,7 @@ def test_the_full_config(tmp_path: Path, suffix: str) -> None:
             filename_prefix="diag",
             delete_after=False,
         ),
-        alerts={"sns_topic_arn": "arn:aws:sns:eu-west-1:111111111111:x", "jira": {"project": "OPS"}},
+        alerts={"sns_topic_arn": "arn:aws:sns:eu-west-1:111111111111:x", "jira": JIRA},
         origin=flow.origin,
     )
 

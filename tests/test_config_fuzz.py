@@ -12,7 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from pytest_fileflow.config import BrokenFlow, load_file, may_hold_flow, schema
+from pytest_fileflow.config import BrokenFlow, load_file, loader, may_hold_flow, reading, schema
+from pytest_fileflow.config.rules import Rules
 from pytest_fileflow.model import Flow
 from tests.test_config_flows import FULL, LEAST, PATTERNS
 
@@ -125,6 +126,83 @@ def test_a_good_file_with_a_few_bytes_changed(tmp_path: Path, data: st.DataObjec
     at = data.draw(st.integers(0, len(text)))
     bits = data.draw(st.text(alphabet='{}[]",:\n\t -x\\0&*!%#é', max_size=3))
     load(tmp_path / f"a{suffix}", (text[:at] + bits + text[at + data.draw(st.integers(0, 5)) :]).encode())
+
+
+_WORDS = (  # most are something else to YAML than they look
+    "yes No on OFF ~ null y n true 0 -0 007 0o7 0x1F 1_000 1e3 1.5e+3 +1 -.5 .5 1. .inf -.INF .NaN 22:30 1:2.5 = << "
+    "2026-01-01 2026-01-01T00:00:00Z <A> <A_1 ... … arn:aws:...:x a..b ${x} !!str !!int !!float !!bool !x 5MiB café "
+    "\u00a0 \u2028 \x85 \U0001f600 'it''s' \"a\\x3cA>\" \"..\\x2e\" '<A>' \"\\u003cB>\" '007' \"yes\" |- >- &a *a # "
+    "x#y x: :x"
+)
+PLAIN_WORDS = _WORDS.split(" ")
+YAML_VALUES = st.one_of(
+    st.sampled_from(PLAIN_WORDS),
+    st.lists(st.sampled_from([*PLAIN_WORDS, "\n   ", "\n", " "]), min_size=1, max_size=4).map(" ".join),
+    st.integers().map(str),
+    st.floats().map(str),
+    st.text(max_size=8),
+    st.text(max_size=8).map(json.dumps),
+    st.lists(st.sampled_from(PLAIN_WORDS), max_size=3).map(lambda words: f"[{', '.join(words)}]"),
+    st.lists(st.sampled_from(PLAIN_WORDS), max_size=3).map(
+        lambda words: "\n" + "\n".join(f"  - {each}" for each in words)
+    ),
+)
+YAML_KEYS = st.sampled_from(["x-a", "x-b", "description", "owner", "'x-c'", '"x-\\x64"', "? x-e\n", *PLAIN_WORDS])
+YAML_LINES = st.lists(st.builds("{}: {}".format, YAML_KEYS, YAML_VALUES), max_size=4).map("\n".join)
+FLOW_LINES = "source: {type: S3, bucket: from}\ntarget: {type: S3, bucket: to}\n"
+OFTEN = settings(QUICK, max_examples=500)
+
+
+@OFTEN
+@given(text=st.one_of(YAML_LINES, YAML_BITS))
+def test_what_is_read_fast_equals_what_pyyaml_reads(text: str) -> None:
+    try:
+        quick = reading.read_values(text, "yaml")
+    except reading.DeclinedError:
+        return
+    reference = list(yaml.load_all(text, Loader=reading.yaml_base_loader()))
+    assert repr(quick) == repr([each for each in reference if each is not None])  # 1 is neither 1.0 nor True
+
+
+@pytest.mark.parametrize("line_break", ["\u2028", "\u2029", "\x85", "\r"])
+def test_what_only_yaml_takes_for_a_line_break_leads_to_the_careful_reader(line_break: str) -> None:
+    text = f"x-a: {line_break}# a comment\nflow_id: a\n{FLOW_LINES}"
+    assert loader.quick(text, "yaml", "f", Rules(sandbox=False, patterns=PATTERNS, checks=())) is None
+
+
+@OFTEN
+@given(lines=YAML_LINES, word=st.sampled_from(PLAIN_WORDS))
+def test_the_fast_way_gives_no_other_flow_than_the_careful_one(lines: str, word: str) -> None:
+    for text in (f"{lines}\nflow_id: a\n{FLOW_LINES}", f"flow_id: a\nowner: {word}\n{FLOW_LINES}{lines}"):
+        rules = Rules(sandbox=False, patterns=PATTERNS, checks=("rows", "gzip"))
+        quick = loader.quick(text, "yaml", "f", rules)
+        if quick is not None:
+            assert quick == loader.careful(text, "yaml", loader.Source("f", "a"), rules)
+
+
+@OFTEN
+@given(value=VALUES, form=st.sampled_from(["json", "yaml"]), is_ascii=st.booleans())
+def test_the_fast_way_gives_no_other_flow_than_the_careful_one_for_json(
+    value: object, form: reading.Format, is_ascii: bool
+) -> None:
+    flow = {"x-first": value, **LEAST, "transfer": {"payload": value}, "description": "flow_id: b"}
+    text = json.dumps(flow, ensure_ascii=is_ascii, indent=1)
+    rules = Rules(sandbox=False, patterns=PATTERNS, checks=())
+    quick = loader.quick(text, form, "f", rules)
+    if quick is not None:
+        assert quick == loader.careful(text, form, loader.Source("f", "a"), rules)
+
+
+@OFTEN
+@given(text=YAML_LINES)
+def test_no_placeholder_is_missed_for_the_way_it_is_written(text: str) -> None:
+    if reading.may_hold_placeholder(text):
+        return
+    try:
+        documents = reading.read_values(text, "yaml")
+    except reading.DeclinedError:
+        return
+    assert not any(Rules(sandbox=False, patterns={}, checks=()).finds_unreplaced(each) for each in documents)
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:

@@ -119,8 +119,11 @@ def test_syntax(tmp_path: Path, suffix: str, text: str, line: str) -> None:
     assert broken[2] == [f"f{suffix}:{line}"]
 
 
+JIRA = "{base_url: 'https://j.example', secret_arn: jira, project: <B>}"
+
+
 def test_placeholders_are_fine_in_the_sandbox(tmp_path: Path) -> None:
-    text = f"{FLOW}transfer: {{lambda_arn: 'arn:aws:lambda:...:<A>'}}\nalerts: {{jira: {{project: <B>}}}}\n"
+    text = f"{FLOW}transfer: {{lambda_arn: 'arn:aws:lambda:...:<A>'}}\nalerts: {{jira: {JIRA}}}\n"
     assert len(problems(tmp_path, text)[0][2]) == 3
     assert problems(tmp_path, text, sandbox=True) == []
 
@@ -213,6 +216,70 @@ def test_no_message_gives_a_secret_away(tmp_path: Path, text: str) -> None:
     found = problems(tmp_path, text)
     assert found
     assert SECRET not in str(found)
+
+
+SLACK = f"https://hooks.slack.com/{SECRET}"
+AN_ADDRESS = (
+    "this is an address (not shown), and the secret that holds it is meant: put it into Secrets Manager, and name that"
+)
+NO_NAME = "must be the ARN of a Secrets Manager secret, or its name"
+
+
+@pytest.mark.parametrize(
+    ("alerts", "path", "problem"),
+    [
+        (f"slack_webhook_secret_arn: '{SLACK}'", "slack_webhook_secret_arn", AN_ADDRESS),
+        (f"slack_webhook_secret_arn: 'https://<COMPANY>.example/{SECRET}'", "slack_webhook_secret_arn", AN_ADDRESS),
+        (f"slack_webhook_secret_arn: 'hooks.slack.com/services/{SECRET}'", "slack_webhook_secret_arn", AN_ADDRESS),
+        (f"slack_webhook_secret_arn: 'arn:aws:secretsmanager:{SLACK}'", "slack_webhook_secret_arn", AN_ADDRESS),
+        (f"slack_webhook_secret_arn: 'services?token={SECRET}'", "slack_webhook_secret_arn", NO_NAME),
+        (f"jira: {{base_url: 'https://j.example', project: P, secret_arn: '{SLACK}'}}", "jira.secret_arn", AN_ADDRESS),
+        (f"servicenow: {{instance_url: 'https://x', secret_arn: '{SLACK}'}}", "servicenow.secret_arn", AN_ADDRESS),
+        (f"webhook: {{url: 'https://x', secret_arn: '{SLACK}'}}", "webhook.secret_arn", AN_ADDRESS),
+        (f"webhook: [{{url_secret_arn: '{SLACK}'}}]", "webhook[0].url_secret_arn", AN_ADDRESS),
+        (
+            f"sns_topic_arn: '{SLACK}'",
+            "sns_topic_arn",
+            "this is an address (not shown), and the ARN of an SNS topic is meant",
+        ),
+        (f"webhook: '{SLACK}'", "webhook", "must be an object, not a string (not shown)"),
+    ],
+)
+@pytest.mark.parametrize("sandbox", [False, True])
+def test_an_address_where_a_secret_is_to_be_named_is_refused_and_not_shown(
+    tmp_path: Path, alerts: str, path: str, problem: str, *, sandbox: bool
+) -> None:
+    ((_, _, lines),) = problems(tmp_path, f"{FLOW}alerts: {{{alerts}}}\n", sandbox=sandbox)
+    assert lines[0].partition("  ")[2] == f"$.alerts.{path}  {problem}"
+    assert SECRET not in str(lines)
+
+
+PAGERDUTY = "url: 'https://events.pagerduty.com/v2/enqueue', template: pagerduty"
+
+
+@pytest.mark.parametrize("sandbox", [False, True])
+def test_pagerduty_needs_the_secret_of_its_key(tmp_path: Path, *, sandbox: bool) -> None:
+    text = FLOW + "alerts: {webhook: [{%s}, {%s, secret_arn: pd}]}\n"
+    ((_, _, lines),) = problems(tmp_path, text % (PAGERDUTY, PAGERDUTY), sandbox=sandbox)
+    needed = "pagerduty needs secret_arn beside it: a secret that holds routing_key, the key of the integration"
+    assert [line.partition("  ")[2] for line in lines] == [f"$.alerts.webhook[0].template  {needed}"]
+
+
+@pytest.mark.parametrize("arn", ["arn:aws:sqs:us-east-1:123456789012:alerts", "arn:aws:s3:::alerts"])
+@pytest.mark.parametrize("sandbox", [False, True])
+def test_an_arn_of_another_service_is_refused_in_alerts(tmp_path: Path, arn: str, *, sandbox: bool) -> None:
+    text = f"{FLOW}alerts: {{sns_topic_arn: '{arn}', slack_webhook_secret_arn: '{arn}'}}\n"
+    ((_, _, lines),) = problems(tmp_path, text, sandbox=sandbox)
+    assert [line.partition("  ")[2] for line in lines] == [
+        "$.alerts.sns_topic_arn  must be the ARN of an SNS topic: arn:aws:sns:…",
+        "$.alerts.slack_webhook_secret_arn  must be the ARN of a secret: arn:aws:secretsmanager:…",
+    ]
+
+
+@pytest.mark.parametrize("arn", ["arn:aws:sqs:...:alerts", "arn:aws:sqs:<REGION>:123456789012:alerts", "arn:aws:sqs:x"])
+def test_an_arn_that_is_yet_to_be_filled_in_is_fine_in_the_sandbox(tmp_path: Path, arn: str) -> None:
+    text = f"{FLOW}alerts: {{sns_topic_arn: '{arn}', slack_webhook_secret_arn: '<SECRET>'}}\n"
+    assert problems(tmp_path, text, sandbox=True) == []
 
 
 def test_numbers_that_may_be_secrets_are_not_shown(tmp_path: Path) -> None:

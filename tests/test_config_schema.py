@@ -16,7 +16,10 @@ from pytest_fileflow.config import flow_schema, schema
 from pytest_fileflow.config.explain import KEYWORDS
 from pytest_fileflow.config.rules import _PLACE_VARIABLES
 from pytest_fileflow.config.sizes import MAX_BYTES
-from pytest_fileflow.model import Flow, S3Location, SftpLocation, TestData, Transfer, Validation
+from pytest_fileflow.model import Contract, Flow, S3Location, SftpLocation, TestData, Transfer, Validation
+from pytest_fileflow.results.alerts.targets import KINDS
+from pytest_fileflow.results.alerts.tickets import Jira, ServiceNow
+from pytest_fileflow.results.alerts.webhook import TEMPLATES, Webhook
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -74,7 +77,11 @@ def test_each_caller_has_a_copy_of_its_own() -> None:
         ("transfer", Transfer, {"trigger_file": ["trigger_name", "trigger_content"]}),
         ("validation", Validation, {}),
         ("testdata", TestData, {"sizes": ["variants"], "size_bytes": None, "tags": None}),
-        ("flow", Flow, {"$schema": None}),
+        ("flow", Flow, {"$schema": None, "sandbox": ["faults"]}),
+        ("contract", Contract, {}),
+        ("jira", Jira, {}),
+        ("servicenow", ServiceNow, {}),
+        ("webhook", Webhook, {}),
     ],
 )
 def test_properties_and_the_models_fields_are_the_same(name: str, model: Any, elsewhere: dict[str, Any]) -> None:
@@ -93,6 +100,9 @@ def test_properties_and_the_models_fields_are_the_same(name: str, model: Any, el
         ("validation", Validation),
         ("testdata", TestData),
         ("flow", Flow),
+        ("jira", Jira),
+        ("servicenow", ServiceNow),
+        ("webhook", Webhook),
     ],
 )
 def test_the_defaults_that_it_shows_are_the_models(name: str, model: Any) -> None:
@@ -107,6 +117,11 @@ def test_the_defaults_that_it_shows_are_the_models(name: str, model: Any) -> Non
         field = fields[key]
         made = field.default_factory() if field.default is dataclasses.MISSING else field.default
         assert made == default, key
+
+
+def test_there_is_a_channel_for_every_kind_of_alert_and_a_template_for_every_name() -> None:
+    assert set(DEFS["alerts"]["properties"]) == set(KINDS)
+    assert set(DEFS["template_name"]["enum"]) == set(TEMPLATES)
 
 
 def test_every_keyword_that_can_refuse_is_put_into_words() -> None:

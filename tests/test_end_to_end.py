@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import shutil
 import threading
@@ -21,6 +22,11 @@ if TYPE_CHECKING:
 ARN = "arn:aws:lambda:us-east-1:123456789012:function:{}"
 SECRET = "arn:aws:secretsmanager:us-east-1:123456789012:secret:{}"
 
+CHANGES = {
+    "packer": gzip.compress,
+    "shuffler": lambda content: content[1_000_000:2_000_000] + content[:1_000_000] + content[2_000_000:],
+}
+
 
 class Mover:
     """The system under test: copies the file an event names, from and to buckets and server folders."""
@@ -34,10 +40,12 @@ class Mover:
         if function == "absent":
             body = {"Type": "User", "Message": f"Function not found: {ARN.format(function)}"}
             return Answer(404, json.dumps(body).encode(), {**headers, "x-amzn-ErrorType": "ResourceNotFoundException"})
+        if request.headers.get("X-Amz-Invocation-Type") == "DryRun":
+            return Answer(204, b"", headers)
         if function == "broken":
             body = {"errorType": "KeyError", "errorMessage": "'flowConfigId'"}
             return Answer(200, json.dumps(body).encode(), {**headers, "X-Amz-Function-Error": "Unhandled"})
-        event = json.loads(request.body)
+        event = {"work": function, **json.loads(request.body)}
         if request.headers.get("X-Amz-Invocation-Type") == "Event":
             threading.Thread(target=self.copy, args=(event,), daemon=True).start()
             return Answer(202, b"", headers)
@@ -45,7 +53,8 @@ class Mover:
         return Answer(200, b'{"moved": 1}', headers)
 
     def copy(self, event: dict[str, str]) -> None:
-        self.put(event["target"], self.get(event["source"]))
+        change = CHANGES.get(event["work"], lambda content: content)
+        self.put(event["target"], change(self.get(event["source"])))
 
     def get(self, uri: str) -> bytes:
         place, path = split(uri)
@@ -71,8 +80,11 @@ def split(uri: str) -> tuple[str | None, Path]:
 class System:
     """All servers, and what configs need to name them."""
 
-    def __init__(self, moto: MotoServer, left: OpenSsh, right: OpenSsh, s3, secrets) -> None:
+    def __init__(
+        self, moto: MotoServer, left: OpenSsh, right: OpenSsh, s3, secrets, *, functions: AnswerServer
+    ) -> None:
         self.moto, self.left, self.right, self.s3, self.secrets = moto, left, right, s3, secrets
+        self.functions = functions
 
     def sftp(self, server: OpenSsh, folder: str, secret: str = "left", **changes: object) -> dict[str, object]:
         place = {
@@ -113,7 +125,7 @@ def system(monkeypatch) -> Iterator[System]:
                     server.directory(folder)
             for name, server in (("left", left), ("right", right)):
                 secrets.create_secret(Name=name, SecretString=json.dumps({"privateKey": server.private_key}))
-            yield System(moto, left, right, s3, secrets)
+            yield System(moto, left, right, s3, secrets, functions=functions)
             s3.close()
             secrets.close()
 
@@ -159,10 +171,30 @@ def test_four_directions_pass_and_leave_nothing_behind(outside, system):
         config("sftp_to_sftp", system.sftp(system.left, "out"), system.sftp(system.right, "in", "right")),
     )
     result = outside.run_apart("flows", "-n", "2", "--junitxml=junit.xml", "--html=report.html")
-    result.assert_outcomes(passed=8)
+    result.assert_outcomes(passed=12)
     records = outside.records()
     assert {record["direction"] for record in records} == {"S3->S3", "S3->SFTP", "SFTP->S3", "SFTP->SFTP"}
     assert all(record["residue"] == [] for record in records)
+    assert system.leftovers() == []
+
+
+def test_damage_is_named_at_either_end(outside, system):
+    random = {"size_bytes": "5MiB"}
+    ends = {"s3": (bucket("source-bucket", "out/"), bucket("target-bucket", "in/"))}
+    ends["sftp"] = system.sftp(system.left, "out"), system.sftp(system.left, "in")
+    for work in CHANGES:
+        for source, target in (("s3", "sftp"), ("sftp", "s3")):
+            flow = config(f"{work}_to_{target}", ends[source][0], ends[target][1], work, testdata=random)
+            outside.add(f"flows/{work}_{target}.json", flow)
+    outside.run_apart("flows", "-m", "not contract").assert_outcomes(failed=4, deselected=4)
+    records = {record["flow_id"]: record for record in outside.records()}
+    for target in ends:
+        assert records[f"packer_to_{target}"]["cause"] == "content.recompressed"
+        assert "holds the right bytes packed as gzip" in records[f"packer_to_{target}"]["reason"]
+        shuffled = records[f"shuffler_to_{target}"]
+        assert shuffled["cause"] == "content.corrupt"
+        assert "1000000 bytes at offset 0 and as many at offset 1000000 have changed places" in shuffled["reason"]
+        assert (shuffled["evidence"]["first_difference"], shuffled["evidence"]["blocks_differing"]) == (0, 489)
     assert system.leftovers() == []
 
 
@@ -195,8 +227,8 @@ def test_hard_errors_end_a_run_at_once_each_with_its_cause(outside, system, monk
         flow["validation"] = {"expect_within_seconds": 900}
         flow["testdata"] = {"size_bytes": 4096}
     outside.add("flows/all.json", *cases.values())
-    result = outside.run_apart("flows")
-    result.assert_outcomes(failed=len(cases))
+    result = outside.run_apart("flows", "-m", "not contract")
+    result.assert_outcomes(failed=len(cases), deselected=len(cases))
     found = {record["flow_id"]: record for record in outside.records()}
     assert {flow["flow_id"]: found[flow["flow_id"]]["cause"] for flow in cases.values()} == {
         flow["flow_id"]: cause.split()[0] for cause, flow in cases.items()
@@ -230,7 +262,7 @@ def test_a_denied_bucket_is_named_with_the_action(outside, system, monkeypatch):
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", key["SecretAccessKey"])
     outside.add("flows/a.json", config("denied", bucket("source-bucket"), bucket("target-bucket")))
     system.moto.enforce_permissions(after_calls=0)
-    outside.run_apart("flows", "-k", "smoke").assert_outcomes(failed=1, deselected=1)
+    outside.run_apart("flows", "-k", "smoke").assert_outcomes(failed=1, deselected=2)
     system.moto.enforce_permissions(after_calls=None)
     (record,) = outside.records()
     assert record["cause"] == "access.denied"
@@ -243,6 +275,146 @@ def test_a_denied_bucket_is_named_with_the_action(outside, system, monkeypatch):
 def test_credentials_that_do_not_exist_are_the_testers_fault(outside, system):
     outside.add("flows/a.json", config("stranger", bucket("source-bucket"), bucket("target-bucket")))
     system.moto.enforce_permissions(after_calls=0)
-    outside.run_apart("flows", "-k", "smoke").assert_outcomes(errors=1, deselected=1)
+    outside.run_apart("flows", "-k", "smoke").assert_outcomes(errors=1, deselected=2)
     system.moto.enforce_permissions(after_calls=None)
     assert [record["cause"] for record in outside.records()] == ["tester.credentials"]
+
+
+def contract_rows(record: dict) -> dict[str, str]:
+    return {check["name"]: check["outcome"] for check in record["checks"]}
+
+
+def test_a_contract_says_in_seconds_what_a_long_wait_would_not(outside, system, monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))  # no known_hosts there
+    left = system.left
+    system.secrets.create_secret(Name="rotated", SecretString=json.dumps({"privateKey": generate_key().private}))
+    (left.root / "locked").mkdir(mode=0o555)
+    (left.root / "drop").mkdir()
+    left.own(left.root / "drop")
+    (left.root / "drop").chmod(0o300)
+    good_in, good_out = bucket("target-bucket", "in/"), bucket("source-bucket", "out/")
+    event = {"mode": "event", "lambda_arn": None, "payload": None}
+    flows = {
+        "well": ("", config("well", system.sftp(left, "out"), good_in)),
+        "well_event": ("", config("well_event", system.sftp(left, "out"), good_in, transfer=event)),
+        "drop_box": ("", config("drop_box", good_out, system.sftp(left, "drop"))),
+        "rotated": ("source.login", config("rotated", system.sftp(left, "out", "rotated"), good_in)),
+        "unknown": ("target.host_key", config("unknown", good_out, system.sftp(left, "in", host_key=None))),
+        "read_only": ("target.writable", config("read_only", good_out, system.sftp(left, "locked"))),
+        "read_only_event": (
+            "source.writable",
+            config("read_only_event", system.sftp(left, "locked"), good_in, transfer=event),
+        ),
+        "nowhere": ("source.directory", config("nowhere", system.sftp(left, "no/such"), good_in)),
+        "no_secret": ("source.secret", config("no_secret", system.sftp(left, "out", "nobody"), good_in)),
+        "no_bucket": ("target.prefix", config("no_bucket", good_out, bucket("no-such-bucket"))),
+        "closed": ("source.port", config("closed", system.sftp(left, "out", port=free_port()), good_in)),
+        "no_host": ("source.name", config("no_host", system.sftp(left, "out", host="sftp.partner.invalid"), good_in)),
+        "no_function": ("transfer.invocable", config("no_function", good_out, good_in, "absent")),
+    }
+    for _, flow in flows.values():
+        flow["validation"] = {"expect_within_seconds": 900}
+        flow["transfer"] = {name: value for name, value in flow["transfer"].items() if value is not None}
+    outside.add("flows/all.json", *(flow for _, flow in flows.values()))
+    outside.run_apart("flows", "-m", "contract").assert_outcomes(
+        passed=3, failed=len(flows) - 3, deselected=2 * len(flows)
+    )
+    found = {record["flow_id"]: record for record in outside.records()}
+    failed = {
+        flow_id: [name for name, outcome in contract_rows(record).items() if outcome == "failed"]
+        for flow_id, record in found.items()
+    }
+    assert failed == {flow_id: [row] if row else [] for flow_id, (row, _) in flows.items()}
+    assert system.left.log().count("Accepted publickey") >= 1
+    assert system.functions.requests == [
+        request for request in system.functions.requests if request.headers["X-Amz-Invocation-Type"] == "DryRun"
+    ]
+    assert system.leftovers() == []
+    (left.root / "drop").chmod(0o700)
+
+
+def test_a_rejected_login_is_known_before_anything_is_sent_and_waited_for(outside, system):
+    system.secrets.create_secret(Name="rotated", SecretString=json.dumps({"privateKey": generate_key().private}))
+    flow = config("rotated", bucket("source-bucket", "out/"), system.sftp(system.left, "in", "rotated"))
+    flow["validation"] = {"expect_within_seconds": 900}
+    outside.add("flows/rotated.json", flow)
+    outside.run_apart("flows").assert_outcomes(failed=3)
+    contract, *transfers = sorted(outside.records(), key=lambda record: record["kind"])
+    assert contract["kind"] == "contract"
+    assert {record["cause"] for record in (contract, *transfers)} == {"auth.rejected"}
+    assert all(record["reason"].startswith("not sent: the contract failed: ") for record in transfers)
+    assert all("seeded" not in record["timeline"] for record in transfers)
+    stamps = [stamp for record in (contract, *transfers) for stamp in record["timeline"].values()]
+    assert seconds_between(min(stamps), max(stamps)) < 5
+    assert system.leftovers() == []
+
+
+def seconds_between(first: str, last: str) -> float:
+    from datetime import datetime
+
+    begun, ended = (datetime.fromisoformat(stamp.replace("Z", "+00:00")) for stamp in (first, last))
+    return (ended - begun).total_seconds()
+
+
+def test_a_missing_permission_is_known_before_anything_is_sent(outside, system, monkeypatch):
+    as_a_user_who_may(system, monkeypatch, "s3:ListBucket", "s3:GetObject")
+    flow = config("denied", bucket("source-bucket", "out/"), bucket("target-bucket", "in/"))
+    flow["validation"] = {"expect_within_seconds": 900}
+    outside.add("flows/denied.json", flow)
+    system.moto.enforce_permissions(after_calls=0)
+    outside.run_apart("flows").assert_outcomes(failed=3)
+    system.moto.enforce_permissions(after_calls=None)
+    contract, *transfers = sorted(outside.records(), key=lambda record: record["kind"])
+    rows = contract_rows(contract)
+    assert [name for name, outcome in rows.items() if outcome == "failed"] == ["source.writable", "target.writable"]
+    assert "s3:PutObject on s3://source-bucket/out/" in contract["reason"]
+    assert "s3:PutObject on s3://target-bucket/in/" in contract["evidence"]["also_wrong"][0]
+    assert {record["cause"] for record in transfers} == {"access.denied"}
+    assert system.leftovers() == []
+
+
+def as_a_user_who_may(system: System, monkeypatch, *actions: str) -> None:
+    iam = system.moto.session().client("iam")
+    iam.create_user(UserName="weak")
+    key = iam.create_access_key(UserName="weak")["AccessKey"]
+    statement = {"Effect": "Allow", "Action": list(actions), "Resource": "*"}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    iam.put_user_policy(UserName="weak", PolicyName="some", PolicyDocument=policy)
+    iam.close()
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", key["AccessKeyId"])
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", key["SecretAccessKey"])
+
+
+@pytest.mark.parametrize("mode", ["event", "invoke"])
+def test_a_key_that_refuses_is_the_cause_and_not_the_bucket(outside, system, monkeypatch, mode):
+    """Moto lets any key encrypt: this server answers as S3 does where the key's policy does not."""
+    refused = "not authorized to perform: kms:GenerateDataKey on the resource"
+
+    def answer(request: Request) -> Answer:
+        if request.method in ("PUT", "POST"):
+            return Answer(403, f"<Error><Code>AccessDenied</Code><Message>{refused}</Message></Error>".encode())
+        return Answer(200, b"<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>")
+
+    source = bucket("source-bucket", kms_key_arn="arn:aws:kms:us-east-1:123456789012:key/k")
+    flow = config("encrypted", source, bucket("target-bucket"), contract={"probe_target": False})
+    if mode == "event":
+        flow["transfer"] = {"mode": "event"}
+    outside.add("flows/encrypted.json", flow)
+    with AnswerServer(answer) as server:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", server.url)
+        outside.run_apart("flows", "-m", "contract").assert_outcomes(failed=1, deselected=2)
+    (record,) = outside.records()
+    assert record["cause"] == "kms.denied"
+    assert contract_rows(record)["source.kms"] == "failed"
+    assert "source.writable" not in contract_rows(record)
+
+
+def test_canaries_write_nothing_and_invoke_nothing(outside, system):
+    (system.left.root / "in").chmod(0o500)
+    outside.add("flows/a.json", config("acme", bucket("source-bucket", "out/"), system.sftp(system.left, "in")))
+    outside.run_apart("flows", "-m", "canary", "-n", "2").assert_outcomes(passed=1)
+    (record,) = outside.records()
+    assert (record["kind"], record["outcome"]) == ("canary", "passed")
+    assert list(contract_rows(record))[-1] == "target.directory"
+    assert system.functions.requests == []
+    assert system.leftovers() == []

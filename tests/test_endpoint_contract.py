@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import os
 import threading
@@ -12,12 +13,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_fileflow.clients import AwsClients
+from pytest_fileflow.endpoints import ProvesWriting, Upload, delete_all, put_all
 from pytest_fileflow.endpoints.s3 import S3Endpoint
 from pytest_fileflow.endpoints.sftp import SftpEndpoint
 from pytest_fileflow.endpoints.ssh import SshSessions, Timeouts
-from pytest_fileflow.errors import ConfigInvalid, LocationMissing, TesterBug
+from pytest_fileflow.errors import AccessDenied, ConfigInvalid, ConnectionLost, LocationMissing, TesterBug
 from pytest_fileflow.model import S3Location
 from pytest_fileflow.secret import Credentials
+from tests.support.memory import MemoryEndpoint, Storage
 from tests.support.openssh import OpenSsh
 from tests.support.s3server import MotoServer
 
@@ -294,3 +297,84 @@ def test_many_threads_share_an_endpoint(endpoint):
     with ThreadPoolExecutor(16) as pool:
         assert all(pool.map(one, range(16)))
     assert endpoint.list() == []
+
+
+def uploads(**contents: bytes) -> list[Upload]:
+    return [Upload(name, io.BytesIO(content), len(content)) for name, content in contents.items()]
+
+
+def test_several_files_are_put_and_removed_in_one_go(place):
+    put_all(place.endpoint, uploads(several_a=b"1", several_b=b"", several_c=b"33"), {"test": "1"})
+    shown = {stat.name: stat.size for stat in place.endpoint.list("several_")}
+    assert shown == {"several_a": 1, "several_b": 0, "several_c": 2}
+    assert delete_all(place.endpoint, [*shown, "several_absent"]) == {}
+    assert place.endpoint.list("several_") == []
+
+
+def test_of_several_files_the_last_does_not_appear_where_one_before_it_fails(place):
+    broken = [*uploads(half_a=b"1"), Upload("half_b", io.BytesIO(b"short"), 10), *uploads(half_c=b"3")]
+    with pytest.raises(TesterBug):
+        put_all(place.endpoint, broken, {})
+    assert "half_c" not in place.names()
+    assert not [name for name in place.names() if ".part" in name]
+    delete_all(place.endpoint, ["half_a"])
+
+
+def test_what_cannot_be_removed_is_told_by_name(place):
+    errors = delete_all(place.nowhere, ["a", "b"])
+    assert {name: type(error) for name, error in errors.items()} == {"a": LocationMissing, "b": LocationMissing}
+
+
+def test_where_there_is_nothing_to_remove_nothing_is_asked(place):
+    assert delete_all(place.nowhere, []) == {}
+
+
+def test_an_endpoint_that_takes_one_file_at_a_time_serves_as_well():
+    storage = Storage()
+    endpoint = MemoryEndpoint(S3Location("bucket", "in/"), storage)
+    put_all(endpoint, uploads(a=b"1", b=b"22"), {})
+    assert storage.names(endpoint.place) == ["a", "b"]
+    storage.errors["delete", endpoint.place] = AccessDenied("no")
+    assert set(delete_all(endpoint, ["a", "b"])) == {"a", "b"}
+    storage.errors["delete", endpoint.place] = ConnectionLost("gone")
+    storage.calls.clear()
+    assert set(delete_all(endpoint, ["a", "b"])) == {"a", "b"}
+    assert len(storage.calls) == 1  # the second try would take as long, for the same answer
+
+
+@pytest.mark.parametrize("way", ["subclass", "instance"])
+def test_a_method_that_somebody_replaced_is_the_one_that_counts(place, way):
+    """A guard against deleting, as a conftest.py may put before an endpoint, is not bypassed."""
+    kept: list[str] = []
+
+    class Guarded(type(place.endpoint)):  # type: ignore[misc]
+        def delete(self, name: str) -> None:
+            kept.append(name)
+
+    endpoint = copy.copy(place.endpoint)
+    if way == "subclass":
+        endpoint.__class__ = Guarded
+    else:
+        endpoint.delete = kept.append  # type: ignore[method-assign]
+    place.write("guarded", b"1")
+    assert delete_all(endpoint, ["guarded"]) == {}
+    assert kept == ["guarded"]
+    assert "guarded" in place.names()
+
+
+def test_writing_is_proven_without_a_file_that_appears(place):
+    assert isinstance(place.endpoint, ProvesWriting)
+    before = place.names()
+    place.endpoint.prove_writing("probe", {"flow_id": "acme", "synthetic": "true"})
+    assert place.names() == before
+    assert not isinstance(MemoryEndpoint(S3Location("bucket"), Storage()), ProvesWriting)
+
+
+def test_where_nothing_is_nothing_can_be_proven(place):
+    with pytest.raises(LocationMissing):
+        place.nowhere.prove_writing("probe", {})
+
+
+def test_a_proof_keeps_to_its_folder(place):
+    with pytest.raises(ConfigInvalid):
+        place.endpoint.prove_writing("../probe", {})

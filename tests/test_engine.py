@@ -1,17 +1,31 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import signal
 import threading
+from concurrent.futures import wait
 
 import pytest
 
-from pytest_fileflow import steps
+from pytest_fileflow import steps, unbroken
+from pytest_fileflow.arrival import Arrival
 from pytest_fileflow.clock import Clock
 from pytest_fileflow.engine import Engine, Limits
-from pytest_fileflow.errors import AccessDenied, ConnectionLost, FunctionFailed, LocationMissing, StorageFailed
+from pytest_fileflow.errors import (
+    AccessDenied,
+    ConnectionLost,
+    FunctionFailed,
+    LocationMissing,
+    NetworkTimeout,
+    StorageFailed,
+)
+from pytest_fileflow.flight import Plan
 from pytest_fileflow.model import Case, Flow, S3Location, TestData, Transfer, Validation, Variant
 from pytest_fileflow.registry import Registry, register_builtin_patterns
-from pytest_fileflow.streams import Tools
+from pytest_fileflow.results.phases import phases_seconds
+from pytest_fileflow.streams import Changed, Tools
+from pytest_fileflow.work import FEW_THREADS
 from tests.support.memory import World
 
 SOURCE = S3Location("source", "out/")
@@ -51,14 +65,18 @@ class Bench:
         clock = dataclasses.replace(Clock(), sleep=lambda seconds: None)
         self.tools = Tools(world.endpoint, world.invoke, registry, clock)
         self.recorded = []
-        self.engine = Engine(limits or Limits(8, 100), clock, self.record)
+        self.entered = []
+        self.engine = Engine(limits or Limits(8, 100), clock, self)
+
+    def enter(self, key, case, run):
+        self.entered.append(key)
 
     def record(self, case, run):
         self.recorded.append(run)
         return run
 
     def run(self, case: Case, key: str = "key"):
-        self.engine.launch(key, case, self.tools, clean_up=True)
+        self.engine.launch(key, case, self.tools, Plan())
         return self.engine.result(key)
 
 
@@ -81,8 +99,10 @@ def test_a_good_transfer_passes_and_leaves_nothing_behind(bench):
     assert run.verdict.outcome == "passed", run.verdict
     assert run.observed.size == 10_000
     assert run.observed.sha256 == run.file.sha256
-    assert [check.name for check in run.checks] == ["size", "sha256", "latency"]
-    assert list(run.timeline) == ["prepared", "seeded", "triggered", "arrived", "verified", "cleaned"]
+    assert [check.name for check in run.checks] == ["size", "sha256", "latency", "copies"]
+    steps = ["begun", "prepared", "seeded", "triggered", "started", "arrived", "verified", "cleaned"]
+    assert list(run.timeline) == steps
+    assert list(run.timeline.values()) == sorted(run.timeline.values())
     assert run.latency.seconds >= run.latency.resolution >= 0
     assert run.evidence["lambda_request_id"] == "request-1"
     assert world.storage.everything() == []
@@ -107,12 +127,15 @@ def fails(run, cause, *parts):
 def test_late_is_told_from_missing_with_by_how_much(bench):
     run = bench(World(delay=0.5)).run(make_case(expect_within_seconds=0.2, grace_seconds=5))
     fails(run, "late", "over the SLO of 0.20 s")
+    assert list(run.timeline)[-4:] == ["arrived", "verified", "judged", "cleaned"]
     assert run.latency.seconds - run.latency.resolution > 0.2
 
 
 def test_a_file_that_arrives_after_the_grace_is_missing(bench):
     run = bench(World(delay=30)).run(make_case(expect_within_seconds=0.2, grace_seconds=0.2))
     fails(run, "missing.not_picked_up", "still lies at s3://source/out/", "within 0.40 s")
+    assert list(run.timeline) == ["begun", "prepared", "seeded", "triggered", "started", "failed", "judged", "cleaned"]
+    assert phases_seconds(run.timeline)["wait"] == pytest.approx(0.4, abs=0.2)
 
 
 def test_a_file_that_was_taken_and_not_delivered_is_lost(bench):
@@ -127,7 +150,7 @@ def test_a_file_that_was_taken_and_not_delivered_is_lost(bench):
     [
         (lambda content: content[:-1], "9999 of 10000 bytes"),
         (lambda content: content[:5000], "these are the right bytes so far"),
-        (lambda content: b"x" + content[1:5000], "these differ from what was sent from byte 0 on"),
+        (lambda content: bytes([content[0] ^ 255]) + content[1:5000], "these differ from what was sent from byte 0 on"),
         (lambda content: b"", "0 of 10000 bytes"),
     ],
 )
@@ -359,7 +382,7 @@ def test_a_file_that_is_rewritten_for_ever_is_not_called_lost(bench):
     threading.Thread(target=rewrite, daemon=True).start()
     run = bench_.run(make_case(expect_within_seconds=0.5, grace_seconds=0.1, post_arrival_wait_seconds=1.0))
     stop.set()
-    fails(run, "content.corrupt", "never at rest")
+    fails(run, "duplicate", "holds the right bytes", "never at rest for 1 s")
 
 
 def test_a_transfer_that_changes_the_file_needs_no_checksum(bench):
@@ -423,7 +446,7 @@ def test_a_bug_in_a_step_is_the_testers_fault_and_shows_no_values(bench):
 
 def test_a_record_that_cannot_be_made_loses_no_run(bench):
     bench_ = bench(World())
-    bench_.engine._record = lambda case, run: 1 / 0
+    bench_.record = lambda case, run: 1 / 0
     run = bench_.run(make_case())
     assert (run.verdict.outcome, run.verdict.cause) == ("error", "tester.bug")
     assert "ZeroDivisionError" in run.evidence["tester_bug"]
@@ -459,7 +482,7 @@ def test_closing_cancels_cleans_up_and_records_what_is_under_way(bench):
     world.storage.put = lambda place, name, content: (put(place, name, content), seeded.set())
     for number in range(5):
         case = make_case(f"flow{number}", expect_within_seconds=60)
-        bench_.engine.launch(number, case, bench_.tools, clean_up=True)
+        bench_.engine.launch(number, case, bench_.tools, Plan())
     assert seeded.wait(10)
     runs = bench_.engine.close()
     assert {run.verdict.cause for run in runs} == {"tester.interrupted"}
@@ -471,7 +494,7 @@ def test_closing_leaves_what_never_started_alone(bench):
     world = World(delay=60)
     bench_ = bench(world, Limits(8, max_in_flight=2))
     for number in range(6):
-        bench_.engine.launch(number, make_case(f"flow{number}"), bench_.tools, clean_up=True)
+        bench_.engine.launch(number, make_case(f"flow{number}"), bench_.tools, Plan())
     assert len(bench_.engine.close()) == 2
     assert world.storage.everything() == []
 
@@ -494,11 +517,195 @@ def test_no_more_runs_are_in_flight_than_allowed(bench):
         return run
 
     bench_.tools = dataclasses.replace(bench_.tools, invoke=counting)
-    bench_.engine._record = recording
+    bench_.record = recording
     for number in range(9):
-        bench_.engine.launch(number, make_case(f"flow{number}"), bench_.tools, clean_up=True)
+        bench_.engine.launch(number, make_case(f"flow{number}"), bench_.tools, Plan())
     assert all(bench_.engine.result(number).verdict.outcome == "passed" for number in range(9))
     assert most[0] == 3
+
+
+def test_a_target_is_met_once_however_many_runs_go_there(bench):
+    world = World()
+    bench_ = bench(world)
+    for number in range(9):
+        bench_.engine.launch(number, make_case(f"flow{number}"), bench_.tools, Plan())
+    assert {bench_.engine.result(number).verdict.outcome for number in range(9)} == {"passed"}
+    before_the_first_put = world.storage.calls[: world.storage.calls.index(("put", SOURCE.uri()))]
+    assert before_the_first_put == [("stat", TARGET.uri())]
+
+
+def test_a_target_that_refused_one_run_is_asked_again_by_the_next(bench):
+    world = World()
+    bench_ = bench(world)
+    world.storage.errors["stat", TARGET.uri()] = AccessDenied("s3:GetObject was denied")
+    enter, asked = world.storage.enter, []
+
+    def enter_once(operation, place):
+        asked.append(operation)
+        try:
+            enter(operation, place)
+        finally:
+            world.storage.errors.clear()
+
+    world.storage.enter = enter_once
+    for number in range(4):
+        bench_.engine.launch(number, make_case(f"flow{number}"), bench_.tools, Plan())
+    causes = [bench_.engine.result(number).verdict.cause for number in range(4)]
+    assert causes == ["access.denied", None, None, None]
+
+
+def test_a_dead_target_does_not_keep_other_flows_waiting(bench):
+    world = World()
+    bench_ = bench(world, Limits(2, 100))
+    release = threading.Event()
+    dead = S3Location("dead", "in/")
+
+    def endpoint(location):
+        made = world.endpoint(location)
+        if location == dead:
+            made.stat = lambda name: (release.wait(20), world.storage.enter("stat", "dead"))[1]
+        return made
+
+    bench_.tools = dataclasses.replace(bench_.tools, endpoint=endpoint)
+    stuck = make_case("stuck")
+    stuck = dataclasses.replace(stuck, flow=dataclasses.replace(stuck.flow, target=dead))
+    for number in range(5):
+        bench_.engine.launch(f"stuck{number}", stuck, bench_.tools, Plan())
+    try:
+        assert bench_.run(make_case("alive")).verdict.outcome == "passed"
+    finally:
+        release.set()
+
+
+def test_a_target_that_cannot_be_reached_is_tried_once_for_all_that_wait_for_it(bench):
+    world = World()
+    bench_ = bench(world)
+    asked, release = [], threading.Event()
+    enter = world.storage.enter
+
+    def enter_and_time_out(operation, place):
+        if operation == "stat":
+            asked.append(place)
+            assert release.wait(20)
+            raise NetworkTimeout("no answer within 10 s")
+        enter(operation, place)
+
+    world.storage.enter = enter_and_time_out
+    for number in range(20):
+        bench_.engine.launch(number, make_case(f"flow{number}"), bench_.tools, Plan())
+    release.set()
+    assert {bench_.engine.result(number).verdict.cause for number in range(20)} == {"net.timeout"}
+    assert len(asked) == 1
+
+
+def test_many_dead_targets_do_not_keep_other_flows_waiting(bench):
+    """As many as begin at once while the process computes: they end nothing, so nothing else would begin."""
+    world = World()
+    bench_ = bench(world, Limits(4 * FEW_THREADS, 1000))
+    release = threading.Event()
+
+    def endpoint(location):
+        made = world.endpoint(location)
+        if location.bucket.startswith("dead"):
+            made.stat = lambda name: release.wait(20) and None
+        return made
+
+    bench_.tools = dataclasses.replace(bench_.tools, endpoint=functools.cache(endpoint))
+    for number in range(2 * FEW_THREADS):
+        case = make_case("stuck")
+        flow = dataclasses.replace(case.flow, target=S3Location(f"dead-{number}", "in/"))
+        bench_.engine.launch(number, dataclasses.replace(case, flow=flow), bench_.tools, Plan())
+    try:
+        assert bench_.run(make_case("alive")).verdict.outcome == "passed"
+        assert [run.flow_id for run in bench_.recorded] == ["alive"]  # nothing had to end first
+    finally:
+        release.set()
+
+
+def test_a_run_that_is_cancelled_as_it_goes_back_to_waiting_is_ended(bench, monkeypatch):
+    """Its file changed while it was verified; the session ends just when that is found out."""
+    world = World()
+    bench_ = bench(world)
+    inside, go = threading.Event(), threading.Event()
+    start_over = Arrival.start_over
+
+    def verify_nothing(flow, run, arrived, tools):
+        world.storage.remove(TARGET.uri(), run.file.name)
+        raise Changed
+
+    def start_over_slowly(arrival):
+        inside.set()
+        assert go.wait(20)
+        start_over(arrival)
+
+    monkeypatch.setattr(steps, "verify", verify_nothing)
+    monkeypatch.setattr(Arrival, "start_over", start_over_slowly)
+    bench_.engine.launch("key", make_case(expect_within_seconds=300), bench_.tools, Plan())
+    assert inside.wait(20)
+    ended = []
+    closing = threading.Thread(target=lambda: ended.extend(bench_.engine.close()))
+    flight = bench_.engine._flights["key"]
+    closing.start()
+    assert flight.cancelled.wait(20)
+    go.set()
+    closing.join(20)
+    assert [run.verdict.cause for run in ended] == ["tester.interrupted"]
+
+
+def test_what_was_never_begun_when_the_engine_stops_has_no_result(bench):
+    bench_ = bench(World(delay=30), Limits(8, max_in_flight=1))
+    for number in range(3):
+        bench_.engine.launch(number, make_case(f"flow{number}", expect_within_seconds=60), bench_.tools, Plan())
+    bench_.engine.stop()
+    bench_.engine.launch("late", make_case(), bench_.tools, Plan())
+    assert bench_.engine.result(0).verdict.cause == "tester.interrupted"
+    assert [bench_.engine.result(key) for key in (1, 2, "late")] == [None] * 3
+    assert [run.flow_id for run in bench_.recorded] == ["flow0"]
+    assert bench_.world.storage.everything() == []
+
+
+def test_a_run_of_a_lost_process_is_cleaned_up_and_recorded_and_the_next_is_a_further_attempt(bench):
+    world = World()
+    bench_ = bench(world)
+    case = make_case()
+    lost = steps.enter_ledger(case.flow, steps.prepare(case, bench_.tools, attempt=1))
+    steps.seed(case.flow, lost, bench_.tools)
+    assert world.storage.names(SOURCE.uri())
+    bench_.engine.abandon("key", case, lost, bench_.tools, clean_up=True)
+    assert bench_.run(case).attempt == 2
+    bench_.engine.close()
+    assert [(run.run_id == lost.run_id, run.verdict.cause) for run in bench_.recorded].count(
+        (True, "tester.interrupted")
+    ) == 1
+    assert world.storage.everything() == []
+
+
+def test_a_run_is_entered_before_its_first_byte_is_sent(bench):
+    world = World()
+    bench_ = bench(world)
+    order = []
+    put = world.storage.put
+    world.storage.put = lambda place, name, content: (order.append("put"), put(place, name, content))
+    bench_.enter = lambda key, case, run: order.append(f"enter {key}")
+    bench_.run(make_case())
+    assert order[:2] == ["enter key", "put"]
+
+
+def test_whoever_waits_for_a_run_wakes_now_and_then_so_that_no_signal_is_lost(bench, monkeypatch):
+    """Python may block on a lock just as a signal comes, and sees it only when it is awake again."""
+    timeouts = []
+
+    def watched(futures, timeout=None):
+        timeouts.append(timeout)
+        return wait(futures, timeout)
+
+    monkeypatch.setattr(unbroken, "wait", watched)
+    bench_ = bench(World())
+    bench_.run(make_case())
+    bench_.engine.launch("other", make_case(), bench_.tools, Plan())
+    bench_.engine.close()
+    assert len(timeouts) >= 2
+    assert all(timeout is not None and timeout < 1 for timeout in timeouts)
 
 
 def test_no_thread_is_left_when_the_engine_is_closed(bench):
@@ -506,3 +713,79 @@ def test_no_thread_is_left_when_the_engine_is_closed(bench):
     bench_.run(make_case())
     bench_.engine.close()
     assert [thread.name for thread in threading.enumerate() if thread.name.startswith("fileflow")] == []
+
+
+def closes(bench_) -> bool:
+    closing = threading.Thread(target=bench_.engine.close, daemon=True)
+    closing.start()
+    closing.join(20)
+    return not closing.is_alive()
+
+
+def test_a_run_that_could_not_be_handed_to_a_thread_hangs_nobody(monkeypatch):
+    bench_ = Bench(World())
+
+    def broken(*_arguments, **_options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(bench_.engine._work, "submit", broken)
+    with pytest.raises(KeyboardInterrupt):
+        bench_.engine.launch("key", make_case(), bench_.tools, Plan())
+    monkeypatch.undo()
+    assert closes(bench_)
+
+
+class _Signalled(BaseException):
+    """As Ctrl-C and pytest-timeout end a test; what is an Exception may keep a thread from starting, noisily."""
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timer signals here")
+def test_a_signal_while_runs_are_launched_loses_none_of_them(monkeypatch):
+    def raise_it(_number, _frame):
+        raise _Signalled
+
+    monkeypatch.setattr(threading, "excepthook", lambda _: None)
+    before = signal.signal(signal.SIGALRM, raise_it)
+    broken_off = 0
+    try:
+        for trial in range(20):
+            bench_ = Bench(World(), Limits(8, 300))
+            launched = 0
+            try:
+                signal.setitimer(signal.ITIMER_REAL, 0.001 * (trial + 1))
+                for number in range(300):
+                    bench_.engine.launch(number, make_case(f"flow{number}", 100), bench_.tools, Plan())
+                    launched = number + 1
+                signal.setitimer(signal.ITIMER_REAL, 0)
+            except _Signalled:
+                broken_off += 1
+                if launched:
+                    assert bench_.engine.result(launched - 1) is not None
+            assert closes(bench_), f"trial {trial} hangs"
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert broken_off > 5
+
+
+def test_after_a_signal_nothing_further_is_launched(monkeypatch):
+    """The step under way is taken whole, and the main thread goes on as it was told to."""
+    under_way, go_on, taken = threading.Event(), threading.Event(), []
+
+    def first() -> None:
+        under_way.set()
+        go_on.wait(20)
+        taken.append("first")
+
+    def interrupted(futures, timeout=None):
+        monkeypatch.undo()
+        assert under_way.wait(20)
+        threading.Timer(0.05, go_on.set).start()
+        raise _Signalled
+
+    monkeypatch.setattr(unbroken, "wait", interrupted)
+    with pytest.raises(_Signalled):
+        unbroken.carry_out([first, lambda: taken.append("second")])
+    go_on.set()
+    assert [thread for thread in threading.enumerate() if thread.name == "fileflow-steps" and thread.join(20)] == []
+    assert taken == ["first"]

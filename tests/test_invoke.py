@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import json
 import logging
 import threading
@@ -92,6 +93,15 @@ def test_an_event_is_handed_over_and_not_waited_for(answered):
     assert "X-Amz-Log-Type" not in request.headers
 
 
+def test_a_dry_run_asks_for_no_log_and_gets_no_answer(answered):
+    fake = answered(said(204, **{"x-amzn-RequestId": "r-1"}))
+    dry = Transfer(mode="invoke", lambda_arn=ARN, invocation="DryRun")
+    assert fake.invoker.invoke(dry, {}) == Started("r-1")
+    headers = {name.lower(): value for name, value in sent(fake).headers.items()}
+    assert headers["x-amz-invocation-type"] == "DryRun"
+    assert "x-amz-log-type" not in headers
+
+
 def test_an_answer_comes_with_the_log_of_the_function(answered):
     log = base64.b64encode(b"START RequestId: request-1\nEND\n").decode()
     fake = answered(said(200, b'{"copied": 1}', X_Amz_Log_Result=log))
@@ -106,7 +116,7 @@ def test_what_is_kept_as_evidence_is_short(answered):
     started = answered(said(200, b'"' + b"y" * 100_000 + b'"', X_Amz_Log_Result=log)).invoker.invoke(SYNC, {})
     assert len(started.log_tail) == 4096
     assert started.log_tail.endswith("the end")
-    assert len(started.returned) == 1001
+    assert len(started.returned) == 100_002
 
 
 def test_a_function_that_fails_is_quoted(answered):
@@ -124,12 +134,23 @@ def test_a_function_that_fails_is_quoted(answered):
 
 
 @pytest.mark.parametrize(
+    "report",
+    [
+        {"errorMessage": "2026-11-24T06:00:00Z request-1 Task timed out after 3.00 seconds"},
+        {"errorType": "Sandbox.Timedout", "errorMessage": "RequestId: r Error: Task timed out after 3.00 seconds"},
+    ],
+)
+def test_a_function_that_ran_into_its_own_limit_has_timed_out(answered, report):
+    with pytest.raises(InvokeTimeout) as caught:
+        answered(said(200, json.dumps(report).encode(), X_Amz_Function_Error="Unhandled")).invoker.invoke(SYNC, {})
+    assert caught.value.reason == f"{ARN} ran into its own time limit of 3.00 s and was ended"
+    assert caught.value.evidence["lambda_request_id"] == "request-1"
+
+
+@pytest.mark.parametrize(
     ("body", "text"),
     [
-        (
-            b'{"errorMessage": "2026-11-24T06:00:00Z request-1 Task timed out after 3.00 seconds"}',
-            "Task timed out",
-        ),
+        (b'{"errorType": "Mine", "errorMessage": "Task timed out after 3 seconds"}', "Mine: Task timed out"),
         (b'{"errorType": "Runtime.ExitError"}', "Runtime.ExitError"),
         (b'"just text"', '"just text"'),
         (b"\xff not json", "not json"),
@@ -179,10 +200,17 @@ def test_a_throttled_invocation_did_not_run_and_is_tried_again(answered):
 
 def test_throttling_that_does_not_end(answered):
     fake = answered(THROTTLED)
-    with pytest.raises(InvokeThrottled, match="still throttled at try 6"):
+    with pytest.raises(InvokeThrottled, match=r"still throttled at try 7, after 23\.5 s"):
         fake.invoker.invoke(ASYNC, {})
-    assert len(fake.server.requests) == 6
-    assert fake.pauses == [0.5, 1.0, 2.0, 4.0, 8.0]
+    assert len(fake.server.requests) == 7
+    assert fake.pauses == [0.5, 1.0, 2.0, 4.0, 8.0, 8.0]
+
+
+def test_throttling_is_told_before_the_transfers_time_is_over(answered):
+    fake = answered(THROTTLED)
+    with pytest.raises(InvokeThrottled):
+        fake.invoker.invoke(dataclasses.replace(SYNC, timeout_seconds=8), {})
+    assert fake.pauses == [0.5, 1.0, 2.0]
 
 
 def test_a_function_that_does_not_return(answered):
@@ -227,3 +255,15 @@ def test_no_payload_reaches_a_log(answered, caplog):
     answered(said(202)).invoker.invoke(ASYNC, {"password": "hunter2"})
     assert ARN in caplog.text
     assert "hunter2" not in caplog.text
+
+
+def test_no_half_of_a_secret_is_shown(answered):
+    secret = "CorrectHorseBatteryStaple"
+    report = {"errorType": "E", "errorMessage": "x" * 290 + f" {secret}"}
+    log = base64.b64encode((secret + "\n" + "y" * 4088 + "\n").encode()).decode()
+    fake = answered(said(200, json.dumps(report).encode(), X_Amz_Function_Error="Unhandled", X_Amz_Log_Result=log))
+    fake.invoker._masked = lambda text: text.replace(secret, "***")
+    with pytest.raises(FunctionFailed) as caught:
+        fake.invoker.invoke(SYNC, {})
+    shown = f"{caught.value.reason} {caught.value.evidence}"
+    assert not any(secret[:size] in shown or secret[-size:] in shown for size in range(5, len(secret)))

@@ -12,20 +12,35 @@ import pytest_fileflow
 PACKAGE = Path(pytest_fileflow.__file__).parent
 # A module may import its own layer and those before it.
 LAYERS = (
-    ("__init__", "model", "errors", "template", "suggest", "clock"),
-    ("config", "payload", "checks", "registry"),
-    ("endpoints", "clients", "secret", "invoke"),
-    ("arrival", "streams", "diagnosis", "steps", "watcher", "engine"),
-    ("results",),
+    ("__init__", "model", "causes", "errors", "template", "suggest", "clock", "faults"),
+    ("config", "payload", "checks", "forensics", "registry"),
+    ("endpoints", "clients", "secret", "invoke", "logs"),
+    (
+        *("arrival", "listings", "streams", "diagnosis", "steps", "watcher", "work", "unbroken", "flight", "judging"),
+        *("questions", "contract", "negative", "errands", "holding", "progress", "engine"),
+    ),
+    ("results", "usual"),
     (
         "settings",
+        "switching",
+        "switched",
+        "stale",
+        "claims",
+        "handover",
         "collection",
+        "recording",
         "distribution",
         "launcher",
         "session",
         "fixtures",
         "reporting",
         "hookspecs",
+        "rehearsal",
+        "delivery",
+        "aftermath",
+        "alerting",
+        "commands",
+        "cli",
         "plugin",
     ),
 )
@@ -98,7 +113,7 @@ def test_every_module_says_what_it_is_for(path):
 
 
 def test_the_plugin_brings_nothing_heavy_along():
-    heavy = "boto3 botocore paramiko cryptography jsonschema jsonschema_rs yaml moto asyncssh xdist pytest_html"
+    heavy = "boto3 botocore paramiko cryptography jsonschema jsonschema_rs yaml moto asyncssh xdist pytest_html duckdb"
     program = f"import sys, pytest, pytest_fileflow.plugin; print([m for m in {heavy.split()} if m in sys.modules])"
     answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
     assert answer.stdout.strip() == "[]"

@@ -9,10 +9,14 @@ from pathlib import Path
 import pytest
 import yaml
 
+from pytest_fileflow.causes import CAUSES
 from pytest_fileflow.config import load_file, schema
-from pytest_fileflow.errors import CAUSES
+from pytest_fileflow.config.alerting import VARIABLES
+from pytest_fileflow.faults import FAULTS
 from pytest_fileflow.model import Flow
 from pytest_fileflow.payload import PATTERNS
+from pytest_fileflow.results.alerts.targets import KINDS, channels_of
+from tests.support import causes
 from tests.support.inner import flow
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
@@ -47,6 +51,21 @@ def test_the_message_shown_is_the_message_given(tmp_path):
     assert shown in [str(problem).split("  ", 1)[1] for problem in broken.problems]
 
 
+def test_the_alerts_shown_are_accepted_and_are_all_that_there_are(tmp_path):
+    (text,) = blocks("yaml")
+    found = [json.loads(block) for block in re.findall(r"```json\n(.*?)```", section("Alerts"), re.DOTALL)]
+    for number, alerts in enumerate(found):
+        path = tmp_path / f"{number}.json"
+        path.write_text(json.dumps({**yaml.safe_load(text), "alerts": alerts}))
+        (loaded,) = load_file(path, display=path.name, sandbox=False, patterns=SIZES, checks=())
+        assert isinstance(loaded, Flow)
+        assert len(list(channels_of(loaded.alerts))) == len(alerts)
+    assert {name for alerts in found for name in alerts} == set(KINDS)
+    assert {name for name in VARIABLES if f"${{{name}}}" not in section("Alerts")} <= {
+        f"flow.{name}" for name in re.findall(r"`\.([a-z_]+)`", section("Alerts"))
+    }
+
+
 def test_every_field_of_the_table_is_in_the_schema():
     table = section("Flow configs")
     described = json.dumps(schema())
@@ -62,17 +81,29 @@ def test_every_option_of_the_table_exists_and_every_option_is_in_it(pytester):
     assert listed == known
 
 
-def test_every_cause_of_the_table_exists():
-    table = section("When it fails")
-    named = set()
-    for row in re.findall(r"^\| (`.*?) \|", table, re.MULTILINE):
-        family = ""
-        for name in re.findall(r"`([^`]+)`", row):
-            family = family if name.startswith(".") else name.split(".")[0]
-            named.add(f"{family}{name}" if name.startswith(".") else name)
-    assert {name for name in named if name not in CAUSES and name != "check.<name>"} == set()
-    built = {name for name in CAUSES if not name.startswith(("content.", "duplicate", "missing."))}
-    assert built <= named
+def test_the_table_of_causes_is_that_of_the_code():
+    assert causes.in_readme() == causes.table(), "run: python -m tests.support.causes"
+    assert causes.BEGIN in section("When it fails")
+
+
+def test_the_table_of_causes_has_a_row_a_cause_in_the_contracts_order():
+    named = re.findall(r"^\| `([^`]+)` \|", causes.table(), re.MULTILINE)
+    assert named == list(CAUSES)
+    families = ["late", "missing", "partial", "content", "duplicate", "trigger", "auth", "hostkey", "access", "kms"]
+    families += ["location", "storage", "net", "secret", "config", "check", "cleanup", "tester"]
+    order = [name.split(".")[0] for name in named]
+    assert [name for name in dict.fromkeys(order) if name in families] == families
+
+
+def test_the_table_of_faults_is_the_code_s():
+    def row(kind):
+        unit = kind.unit if kind.amount is None else f"{kind.amount:g} {kind.unit}"
+        part = f"{' or '.join(kind.ends)} end" if kind.part == "endpoint" else kind.part
+        cause = f"`{kind.cause}`" if kind.cause else "none: it must pass"
+        return f"| `{kind.name}` | {part} | {kind.does} | {unit} | {cause} |"
+
+    rows = re.findall(r"^\| `.*$", section("Rehearse failures"), re.MULTILINE)
+    assert rows == [row(kind) for kind in FAULTS.values()]
 
 
 def test_the_extension_works(suite):
@@ -103,5 +134,5 @@ def test_the_python_example_runs_against_the_sandbox(suite, name):
     suite.pytester.makeconftest(provision)
     suite.add("flows/acme.yaml", text=config)
     suite.add("flows/test_example.py", text=example)
-    suite.run_apart("flows", "--fileflow-sandbox").assert_outcomes(passed=3)
+    suite.run_apart("flows", "--fileflow-sandbox").assert_outcomes(passed=4)  # two sizes, the contract, and the example
     assert {record["flow_id"] for record in suite.records()} == {name}

@@ -42,6 +42,16 @@ def test_what_is_registered_is_found_under_its_name(registry):
     assert isinstance(registry.check_for("again")({}, Expected(0, "")), Sha256Check)
 
 
+def test_what_is_registered_later_shows_in_views_taken_before(registry):
+    sizes, checks = registry.size_problems(), registry.checks()
+    zeros = pattern("zeros")
+    registry.payload(zeros)
+    registry.check("rows", sha256)
+    assert sizes["zeros"] == zeros.size_problem
+    assert set(sizes) == set(registry.pattern_names())
+    assert set(checks) == {"rows"}
+
+
 def test_registries_do_not_share_names():
     first, second = Registry(), Registry()
     first.check("rows", sha256)

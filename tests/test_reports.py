@@ -10,9 +10,11 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from pytest_fileflow.model import PASSED, Case, Flow, PayloadFile, Run, S3Location, Variant
-from pytest_fileflow.reporting.html import details
+from pytest_fileflow.reporting.details import details
 from pytest_fileflow.reporting.terminal import PASSED_ROWS, table
 from pytest_fileflow.results.record import make_record, summary_text
+from pytest_fileflow.results.words import evidence_lines
+from tests.support import inner
 from tests.support.inner import flow
 
 
@@ -41,6 +43,17 @@ def record(**more: object) -> dict:
         "residue": [],
         **more,
     }
+
+
+def test_a_file_of_another_run_is_recognised_in_this_session_and_in_a_later_one(suite):
+    inner.CACHE.clear()
+    suite.add("flows/acme.json", flow("acme", "cached", testdata={"sizes": {"one": 4096, "two": 4096}}))
+    suite.run("flows").assert_outcomes(passed=1, failed=1)
+    suite.run("flows", "-k", "one").assert_outcomes(failed=1, deselected=1)
+    passed = [record["run_id"] for record in suite.records() if record["outcome"] == "passed"]
+    stale = [record for record in suite.records() if record["outcome"] == "failed"]
+    assert [record["cause"] for record in stale] == ["content.stale"] * 2
+    assert all(f"holds the bytes of run {passed[0]}, and not of this one" in record["reason"] for record in stale)
 
 
 def test_a_failure_is_a_short_text_for_an_operator(suite, workers):
@@ -90,7 +103,7 @@ def test_records_lie_where_the_contract_says(suite, workers):
     suite.add("flows/acme.json", flow("acme", owner="team"))
     suite.run("flows", *workers).assert_outcomes(passed=1)
     (run,) = suite.records()
-    day = run["timeline"]["prepared"][:10]
+    day = run["timeline"]["begun"][:10]
     folder = suite.path / f"fileflow-results/results/dt={day}/flow_id=acme/run_id={run['run_id']}"
     assert sorted(path.name for path in folder.iterdir()) == ["metrics.csv", "run.json", "summary.txt"]
     assert (folder / "summary.txt").read_text().startswith("passed: arrived intact after ")
@@ -102,7 +115,7 @@ def test_records_lie_where_the_contract_says(suite, workers):
     assert run["schema"] == 1
     assert (run["outcome"], run["cause"], run["direction"]) == ("passed", None, "S3->S3")
     assert run["latency_resolution_seconds"] <= run["latency_seconds"] <= run["slo_seconds"]
-    assert [check["outcome"] for check in run["checks"]] == ["passed"] * 3
+    assert [check["outcome"] for check in run["checks"]] == ["passed"] * 4
 
 
 def test_junit_has_the_records_facts_as_properties(suite, workers):
@@ -119,7 +132,7 @@ def test_junit_has_the_records_facts_as_properties(suite, workers):
     assert "cause" not in facts
     assert float(cases["globex[4KiB]"].get("time")) > 0.6  # the run's own time, however short the item waited
     failure = cases["globex[4KiB]"].find("failure")
-    assert failure.get("message").startswith("Failed: missing.not_picked_up: ")
+    assert failure.get("message") == f"missing.not_picked_up: {lost['reason']}"
     assert lost["hint"] in failure.text
 
 
@@ -157,7 +170,8 @@ def test_html_details_escape_everything():
         )
     )
     assert "<script>" not in page
-    assert page.count("&lt;script&gt;") == 14
+    shown = {"headline": 2, "hint": 1, "owner": 1, "residue": 1, "evidence": 2, "stamps": 2, "checks": 4}
+    assert page.count("&lt;script&gt;") == sum(shown.values())
 
 
 def test_what_a_server_says_does_not_steer_the_terminal():
@@ -168,6 +182,12 @@ def test_what_a_server_says_does_not_steer_the_terminal():
     assert "\x07" not in text
     assert "\\x1b[2Jgone" in text
     assert "é" in text
+
+
+def test_tabs_of_a_log_are_blanks():
+    assert list(evidence_lines({"log_tail": "REPORT\tDuration: 3 ms\n\x1b[31m"})) == [
+        ("log_tail", ["REPORT  Duration: 3 ms", "\\x1b[31m"])
+    ]
 
 
 def test_evidence_of_any_kind_becomes_plain():
@@ -192,3 +212,36 @@ def test_nothing_of_the_payload_or_its_name_is_printed_when_all_is_well(suite):
     result = suite.run("flows")
     result.stdout.fnmatch_lines(["passed*acme*4KiB*S3->S3*0.5 s*", "1 of 1 runs passed", "records: *"])
     assert suite.records()[0]["file"]["name"] not in result.stdout.str()
+
+
+def test_what_a_check_observes_may_be_anything(suite, workers):
+    suite.add("flows/acme.json", flow("acme", validation={"expect_within_seconds": 5, "checks": ["odd"]}))
+    with (suite.path / "conftest.py").open("a") as conftest:
+        conftest.write(
+            "\nfrom pytest_fileflow.model import CheckResult\n"
+            "class Odd:\n"
+            "    def __init__(self, options, expected): pass\n"
+            "    def feed(self, chunk): pass\n"
+            "    def result(self): return CheckResult('odd', True, {1}, 2)\n"
+            "def pytest_fileflow_register(registry): registry.check('odd', Odd)\n"
+        )
+    suite.run_apart("flows", *workers).assert_outcomes(passed=1)
+    (record,) = suite.records()
+    assert record["checks"][-2] == {"name": "odd", "outcome": "passed", "expected": "{1}", "observed": "2"}
+
+
+def test_a_rerun_that_fails_before_its_run_is_not_reported_with_the_run_before(suite):
+    suite.add("flows/acme.json", flow("acme", "error"))
+    suite.add(
+        "flows/conftest.py",
+        text=(
+            "import pytest\n"
+            "setups = []\n"
+            "@pytest.fixture(autouse=True)\n"
+            "def fails_at_second():\n"
+            "    setups.append(1)\n"
+            "    assert len(setups) == 1\n"
+        ),
+    )
+    result = suite.run_apart("flows", "--reruns", "1")
+    result.stdout.fnmatch_lines(["0 of 1 runs passed"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import subprocess
 import sys
 import threading
@@ -21,10 +20,12 @@ from pytest_fileflow.errors import (
     ConnectionLost,
     ConnectionRefused,
     CredentialsUnusable,
+    Interrupted,
     KmsDenied,
     LocationMissing,
     NetworkTimeout,
     StorageFailed,
+    TesterBug,
 )
 from pytest_fileflow.model import S3Location
 from tests.support.answers import Answer, AnswerServer, Request
@@ -45,10 +46,7 @@ def moto() -> Iterator[MotoServer]:
 
 @pytest.fixture
 def server(moto, monkeypatch) -> MotoServer:
-    moto.reset()
-    for name, value in moto.environment.items():
-        monkeypatch.setenv(name, value)
-    return moto
+    return moto.fresh(monkeypatch)
 
 
 @pytest.fixture
@@ -148,15 +146,7 @@ def test_the_bucket_is_checked_once(client):
 
 def weak_client(server: MotoServer, *actions: str) -> Any:
     """Return a client of a user who may do these actions only."""
-    iam = AwsClients(server.session()).client("iam")
-    iam.create_user(UserName="weak")
-    statement = {"Effect": "Allow", "Action": list(actions) or ["sts:GetCallerIdentity"], "Resource": "*"}
-    policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
-    iam.put_user_policy(UserName="weak", PolicyName="some", PolicyDocument=policy)
-    key = iam.create_access_key(UserName="weak")["AccessKey"]
-    server.enforce_permissions()
-    session = boto3.Session(key["AccessKeyId"], key["SecretAccessKey"], region_name="us-east-1")
-    return AwsClients(session).client("s3")
+    return AwsClients(server.weak_session(*actions)).client("s3")
 
 
 @pytest.mark.parametrize(
@@ -167,8 +157,9 @@ def weak_client(server: MotoServer, *actions: str) -> Any:
         ("s3:GetObject", lambda endpoint: read(endpoint, "a")),
         ("s3:ListBucket", lambda endpoint: endpoint.list()),
         ("s3:DeleteObject", lambda endpoint: endpoint.delete("a")),
+        ("s3:PutObject", lambda endpoint: endpoint.prove_writing("a", {})),
     ],
-    ids=["put", "stat", "open", "list", "delete"],
+    ids=["put", "stat", "open", "list", "delete", "prove"],
 )
 def test_a_missing_permission_is_named(server, client, action, ask):
     put(S3Endpoint(S3Location("bucket", "in"), client), "a", b"abc")
@@ -299,6 +290,62 @@ def test_nobody_listens(server, monkeypatch):
         S3Endpoint(S3Location("bucket"), AwsClients(server.session()).client("s3")).stat("a")
 
 
+# --- how bytes are sent ----------------------------------------------------------------------------------
+
+
+def standing_at(offset: int, content: bytes) -> io.BytesIO:
+    stream = io.BytesIO(bytes(offset) + content)
+    stream.seek(offset)
+    return stream
+
+
+@pytest.mark.parametrize("size", [0, 10, 2 * MIB])
+def test_a_put_that_is_tried_again_sends_the_same_bytes(told, size):
+    content = bytes(range(256)) * (size // 256) + bytes(range(size % 256))
+    endpoint, server = told(lambda request: error(503, "SlowDown") if len(server.requests) < 3 else Answer())
+    body = standing_at(7, content)
+    endpoint.put("a", body, size, {})
+    assert [request.body == content for request in server.requests] == [True, True, True]
+    assert not body.closed
+
+
+@pytest.mark.parametrize("passes", [0.5, 1.5, 2.5], ids=["checksum", "signature", "sending"])
+def test_a_stream_that_fails_is_not_taken_for_a_broken_connection(told, passes):
+    size = 4 * MIB
+
+    class Failing(io.BytesIO):
+        given = 0
+        failures = 0
+
+        def read(self, length: int | None = -1) -> bytes:
+            if self.given > passes * size:
+                self.failures += 1
+                raise Interrupted("the session ended")
+            data = super().read(length)
+            self.given += len(data)
+            return data
+
+    endpoint, _ = told(lambda request: Answer())
+    body = Failing(bytes(size))
+    with pytest.raises(Interrupted, match="the session ended"):
+        endpoint.put("a", body, size, {})
+    assert body.failures == 1
+
+
+@pytest.mark.parametrize("size", [10, 2 * MIB])
+def test_a_stream_of_another_length_is_the_testers_fault(told, size):
+    endpoint, server = told(lambda request: Answer())
+    with pytest.raises(TesterBug, match=f"holds {size} bytes, not {size + 1}"):
+        endpoint.put("a", io.BytesIO(bytes(size)), size + 1, {})
+    assert server.requests == []
+
+
+def test_no_checksum_is_asked_for_beside_our_own(told):
+    endpoint, server = told(lambda request: Answer(200, b"abc"))
+    assert read(endpoint, "a") == b"abc"
+    assert not any("checksum" in name.lower() for name in server.requests[0].headers)
+
+
 # --- how much memory it takes ---------------------------------------------------------------------------
 
 _PEAK = """
@@ -343,3 +390,82 @@ def test_memory_does_not_grow_with_the_object(server, client, size):
     )
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) < 150  # MiB, of which boto3 itself takes about 50
+
+
+def test_objects_are_removed_with_one_request_and_what_stays_is_named(told):
+    refused = (
+        b"<DeleteResult><Error><Key>in/b</Key><Code>AccessDenied</Code><Message>no</Message></Error></DeleteResult>"
+    )
+    endpoint, server = told(lambda request: Answer(200, refused))
+    errors = endpoint.delete_all(["a", "b"])
+    assert [type(error) for error in errors.values()] == [AccessDenied]
+    assert "s3:DeleteObject on s3://bucket/in/b was denied" in errors["b"].reason
+    assert [(request.method, request.path) for request in server.requests] == [("POST", "/bucket?delete")]
+
+
+def test_what_a_store_says_is_absent_is_removed(told):
+    absent = b"<DeleteResult><Error><Key>in/a</Key><Code>NoSuchKey</Code></Error></DeleteResult>"
+    endpoint, _ = told(lambda request: Answer(200, absent))
+    assert endpoint.delete_all(["a", "b"]) == {}
+
+
+def test_a_store_that_does_not_say_which_stays_is_asked_for_each(told):
+    refused = b"<DeleteResult><Error><Code>InternalError</Code><Message>no</Message></Error></DeleteResult>"
+    endpoint, server = told(lambda request: Answer(200, refused) if request.method == "POST" else Answer(204))
+    assert endpoint.delete_all(["a", "b"]) == {}
+    assert [request.method for request in server.requests] == ["POST", "DELETE", "DELETE"]
+
+
+def test_a_store_that_cannot_remove_several_at_once_is_asked_for_each(told):
+    def answer(request: Request) -> Answer:
+        return error(501, "NotImplemented") if request.method == "POST" else Answer(204)
+
+    endpoint, server = told(answer)
+    assert endpoint.delete_all(["a", "b"]) == {}
+    removed = [request.path for request in server.requests if request.method == "DELETE"]
+    assert removed == ["/bucket/in/a", "/bucket/in/b"]
+
+
+# --- proving that writing is allowed ---------------------------------------------------------------
+
+
+def test_a_proof_leaves_no_upload_behind(client):
+    S3Endpoint(S3Location("bucket", "in"), client).prove_writing("probe", {"flow_id": "acme"})
+    assert "Uploads" not in client.list_multipart_uploads(Bucket="bucket")
+    assert "Contents" not in client.list_objects_v2(Bucket="bucket")
+
+
+def takes_parts(request: Request) -> Answer:
+    if request.method == "POST":
+        begun = "<InitiateMultipartUploadResult><UploadId>u1</UploadId></InitiateMultipartUploadResult>"
+        return Answer(200, begun.encode())
+    return Answer(204 if request.method == "DELETE" else 200, headers={"ETag": '"e"'})
+
+
+def test_a_proof_asks_for_all_that_an_object_is_written_with(told):
+    endpoint, server = told(takes_parts)
+    key = "arn:aws:kms:us-east-1:123456789012:key/k"
+    S3Endpoint(S3Location("bucket", "in", key), endpoint._client).prove_writing("probe", {"flow_id": "acme"})
+    begun, part, withdrawn = server.requests
+    sent = {name.lower(): value for name, value in begun.headers.items()}
+    assert sent["x-amz-server-side-encryption-aws-kms-key-id"] == key
+    assert sent["x-amz-tagging"] == "flow_id=acme"
+    assert (part.method, "partNumber=1" in part.path) == ("PUT", True)
+    assert (withdrawn.method, "uploadId=u1" in withdrawn.path) == ("DELETE", True)
+
+
+@pytest.mark.parametrize("refused", [("POST",), ("PUT",), ("PUT", "DELETE")])
+def test_a_proof_that_is_refused_is_withdrawn(told, refused):
+    answer = error(403, "AccessDenied", "not authorized to perform: kms:GenerateDataKey")
+    endpoint, server = told(lambda request: answer if request.method in refused else takes_parts(request))
+    with pytest.raises(KmsDenied, match="s3:PutObject") as caught:
+        endpoint.prove_writing("probe", {})
+    asked = [request.method for request in server.requests]
+    assert asked == (["POST"] if "POST" in refused else ["POST", "PUT", "DELETE"])
+    assert ("stays open" in str(caught.value.evidence.get("upload"))) == ("DELETE" in refused)
+
+
+def test_a_proof_that_cannot_be_withdrawn_is_a_proof_all_the_same(told):
+    denied = error(403, "AccessDenied", "no s3:AbortMultipartUpload for you")
+    endpoint, _ = told(lambda request: denied if request.method == "DELETE" else takes_parts(request))
+    assert "could not be aborted and stays open" in endpoint.prove_writing("probe", {})

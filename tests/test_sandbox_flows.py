@@ -58,6 +58,22 @@ def test_invocation_moves_the_file(sandbox: Sandbox, source: str, target: str, k
 
 
 @pytest.mark.parametrize(("source", "target"), DIRECTIONS)
+def test_a_file_that_is_not_there_fails_the_invocation(sandbox: Sandbox, source: str, target: str) -> None:
+    flow_id = f"absent_{source}_{target}".lower()
+    payload = {"flowConfigId": flow_id, "file": "${source.uri}"}
+    flow = make_flow(flow_id, source, target, Transfer("invoke", FUNCTION, payload=payload))
+    sandbox.provision([flow])
+    Store(sandbox, flow.source).seed(flow_id, "there.bin", b"x")
+    event = {"flowConfigId": flow_id, "file": flow.source.uri("absent.bin")}
+
+    answer = invoke(sandbox, FUNCTION, event)
+
+    assert answer["FunctionError"] == "Unhandled"
+    assert "absent.bin to move" in json.loads(answer["Payload"])["errorMessage"]
+    assert Store(sandbox, flow.target).names() == [], "only what was asked for is moved"
+
+
+@pytest.mark.parametrize(("source", "target"), DIRECTIONS)
 def test_seeding_starts_an_event_flow(sandbox: Sandbox, source: str, target: str) -> None:
     flow_id = f"seeded_{source}_{target}".lower()
     flow = make_flow(flow_id, source, target, Transfer("event"))
@@ -199,13 +215,52 @@ def test_failing_target_fails_the_invocation_and_leaves_the_file_waiting(sandbox
     Store(sandbox, flow.source).put("a.csv", b"a")
     assert isinstance(flow.target, SftpLocation)
     with sftp_client(sandbox, flow.target) as session:
-        session.rename(flow.target.dir, "/elsewhere")
+        session.rmdir(flow.target.dir)
     answer = invoke(sandbox, "failing", {})
     error = json.loads(answer["Payload"])
     assert (answer["FunctionError"], error["errorType"]) == ("Unhandled", "TransferError")
     assert "1 of 1 files were not moved: failing/a.csv" in error["errorMessage"]
 
     with sftp_client(sandbox, flow.target) as session:
-        session.rename("/elsewhere", flow.target.dir)
+        session.mkdir(flow.target.dir)
     assert "FunctionError" not in invoke(sandbox, "failing", {})
     assert Store(sandbox, flow.target).names() == ["a.csv"]
+
+
+EVENTS = """
+import json
+import pytest
+
+@pytest.fixture(scope="session", autouse=True)
+def heard(fileflow_sandbox, aws_session):
+    yield
+    logs = aws_session.client("logs")
+    groups = [group["logGroupName"] for group in logs.describe_log_groups()["logGroups"]]
+    streams = sum(len(logs.describe_log_streams(logGroupName=name)["logStreams"]) for name in groups)
+    with open("heard.json", "w") as file:
+        json.dump({"groups": groups, "streams": streams}, file)
+"""
+
+
+@pytest.mark.parametrize("source", ["S3", "SFTP"])
+def test_a_contract_starts_no_event_flow(suite, source: str) -> None:
+    place = {
+        "S3": {"type": "S3", "bucket": "landing", "prefix": "in/"},
+        "SFTP": {"type": "SFTP", "host": "sftp.acme.example", "username": "acme", "dir": "/in", "secret_arn": "<ACME>"},
+    }
+    config = {
+        "flow_id": "seeded",
+        "source": place[source],
+        "target": {"type": "S3", "bucket": "landed"},
+        "validation": {"expect_within_seconds": 30},
+        "testdata": {"size_bytes": 1024},
+    }
+    suite.pytester.makeconftest(EVENTS)
+    suite.add("flows/seeded.json", config)
+    suite.run_apart("flows", "--fileflow-sandbox", "-m", "contract").assert_outcomes(passed=1, deselected=1)
+    (record,) = suite.records()
+    rows = {check["name"]: check["observed"] for check in record["checks"]}
+    assert "never appeared" in rows["source.writable"]
+    assert json.loads((suite.path / "heard.json").read_text()) == {"groups": [], "streams": 0}
+    suite.run_apart("flows", "--fileflow-sandbox").assert_outcomes(passed=2)
+    assert json.loads((suite.path / "heard.json").read_text())["streams"] > 0, "the transfer itself is heard"

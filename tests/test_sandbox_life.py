@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 import pytest_fileflow.sandbox as module
+from pytest_fileflow.cli import main
 from pytest_fileflow.errors import SandboxFailed
 from pytest_fileflow.model import Flow, S3Location, Transfer
 from pytest_fileflow.sandbox import Sandbox
@@ -285,15 +286,26 @@ def test_missing_extra_is_named_with_its_command(monkeypatch: pytest.MonkeyPatch
     )
 
 
+def test_a_rehearsal_names_a_missing_extra_once(monkeypatch, capsys) -> None:
+    monkeypatch.setattr(module, "_NEEDED", ("no_such_module_here",))
+    assert main(["rehearse"]) == 2
+    assert capsys.readouterr().err == (
+        "fileflow rehearse: The sandbox needs no_such_module_here, not installed here: "
+        'run pip install "pytest-fileflow[sandbox]".\n'
+    )
+
+
 def test_start_up_error_speaks_with_the_sandboxs_own_words(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     broken = tmp_path / "moto"
     broken.mkdir()
     (broken / "__init__.py").write_text("raise ImportError('moto is broken here')")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    before = set(Path(tempfile.gettempdir()).glob("fileflow-sandbox-*"))
+    own = tmp_path / "own"  # others start sandboxes in the common one meanwhile
+    own.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(own))
     with pytest.raises(SandboxFailed, match="did not start: ImportError: moto is broken here"):
         Sandbox.start()
-    assert set(Path(tempfile.gettempdir()).glob("fileflow-sandbox-*")) <= before
+    assert list(own.iterdir()) == []
 
 
 def test_start_gives_up_after_its_timeout() -> None:

@@ -28,7 +28,9 @@ class Server:
         self._client = Client(gateway)
         self.send("PUT", "/box")
 
-    def send(self, method: str, path: str, body: bytes = b"", key_id: str = "ANY", **headers: str) -> TestResponse:
+    def send(
+        self, method: str, path: str, body: bytes = b"", key_id: str = "FILEFLOWSANDBOX", **headers: str
+    ) -> TestResponse:
         named = {name.replace("_", "-"): text for name, text in headers.items()}
         scope = f"AWS4-HMAC-SHA256 Credential={key_id}/20261124/us-east-1/s3/aws4_request, Signature=0"
         return self._client.open(path, method=method, data=body, headers={"Authorization": scope, **named})
@@ -77,6 +79,34 @@ def test_notification_has_s3s_own_form(server: Server) -> None:
 def test_presigned_upload_arrives(server: Server) -> None:
     server.send("PUT", "/box/in/a.csv?X-Amz-Signature=0&X-Amz-Expires=60", b"1")
     assert server.names == [(("S3", "box", "in/"), "a.csv")]
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "HEAD"])
+@pytest.mark.parametrize(
+    ("key_id", "code"),
+    [("AKIANOBODYSKEY000000", "InvalidAccessKeyId"), ("", "AccessDenied")],
+    ids=["stranger", "unsigned"],
+)
+def test_who_is_not_known_is_refused(server: Server, method: str, key_id: str, code: str) -> None:
+    headers = {} if key_id else {"Authorization": ""}
+    answer = server.send(method, "/box/in/a.csv", b"1", key_id, **headers)
+    assert (answer.status_code, server.names) == (403, [])
+    assert (f"<Code>{code}</Code>" in answer.text) == (method != "HEAD")
+
+
+def test_a_presigned_url_is_as_good_as_its_key(server: Server) -> None:
+    path = "/box/in/a.csv?X-Amz-Signature=0&X-Amz-Credential={}%2F20261124%2Fus-east-1%2Fs3%2Faws4_request"
+    assert server.send("PUT", path.format("AKIANOBODY"), b"1", Authorization="").status_code == 403
+    assert server.send("PUT", path.format("FILEFLOWSANDBOX"), b"1", Authorization="").status_code == 200
+
+
+def test_keys_that_the_sandboxs_iam_has_handed_out_are_known(server: Server) -> None:
+    from pytest_fileflow.sandbox.backends import backend
+
+    iam = backend("iam")
+    iam.create_user("us-east-1", "partner")
+    key = iam.create_access_key("partner")
+    assert server.send("PUT", "/box/in/a.csv", b"1", key.access_key_id).status_code == 200
 
 
 @pytest.mark.parametrize(

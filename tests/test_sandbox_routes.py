@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_fileflow.sandbox.places import named_files, s3_place, sftp_place
 from pytest_fileflow.sandbox.routes import (
     IMPLIED_FUNCTION,
     Claim,
@@ -15,10 +16,8 @@ from pytest_fileflow.sandbox.routes import (
     function_name,
     is_data,
     matches,
-    named_files,
-    s3_place,
-    sftp_place,
 )
+from pytest_fileflow.sandbox.switches import Switch, Switches
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -38,6 +37,26 @@ def route(flow_id: str, mode: str = "invoke", payload: object = None, **more: ob
         "trigger_name": "${file.name}.done",
     }
     return Route.parse({**spec, **more})
+
+
+def test_a_payload_that_names_a_file_is_about_that_file_alone() -> None:
+    routes = Routes()
+    add(routes, route("acme", payload={"id": "acme", "key": "${source.key}"}), present=["a.csv", "b.csv"])
+    event = {"id": "acme", "key": "in/b.csv"}
+    assert routes.asked_for("mover", event) == [(claim(routes, event).route, "b.csv")]
+    assert routes.claim("mover", event, "r2") == (None, True)
+    assert routes.claim("mover", {"id": "acme", "key": "in/c.csv"}, "r3") == (None, True)
+
+
+def test_a_probe_is_about_its_file_and_a_bad_payload_about_nothing() -> None:
+    routes = Routes()
+    bad = {"fileflow": "bad payload"}
+    more = {"probe": {"file": "${file.name}"}, "refuses": bad}
+    add(routes, route("acme", **more), route("other"), present=["a.csv"])
+    assert [name for _, name in routes.asked_for("mover", {"file": "x.csv"})] == ["x.csv"]
+    assert routes.claim("mover", {"file": "x.csv"}, "r1") == (None, True)
+    assert routes.claim("mover", bad, "r2") == (None, False)
+    assert claim(routes, {"more": 1}).name == "a.csv"
 
 
 def add(routes: Routes, *given: Route, present: Iterable[str] = ()) -> None:
@@ -220,3 +239,31 @@ def test_timeout_is_the_longest_that_is_asked_for_up_to_lambdas_own_limit() -> N
 def test_objects_at_the_top_of_a_bucket_have_a_folder_too() -> None:
     assert s3_place("box", "a.csv") == (("S3", "box", ""), "a.csv")
     assert s3_place("box", "x/y/a.csv") == (("S3", "box", "x/y/"), "a.csv")
+
+
+def test_an_event_that_names_another_flows_file_does_not_start_a_faulty_flow():
+    """Templated payloads of two flows look alike: {"file": "${file.name}"}."""
+    switches = Switches()
+    routes, ends = Routes(switches), {}
+    for flow_id in ("bad", "good"):
+        source = {"type": "S3", "bucket": "box", "prefix": flow_id}
+        ends[flow_id] = route(flow_id, payload={"file": "${file.name}"}, source=source)
+        add(routes, ends[flow_id])
+        routes.appeared(ends[flow_id].place, f"file_of_{flow_id}.csv")
+    switches.set(ends["bad"], [Switch("crash", None, None)])
+
+    assert routes.flows_meant("mover", {"file": "file_of_good.csv"}) == ["good"]
+    first = claim(routes, {"file": "file_of_good.csv"})
+    assert first.name == "file_of_good.csv"
+    routes.settle(first.claim_id, "moved")
+    assert routes.claim("mover", {"file": "unheard of"}, "r2") == (None, True)
+    assert claim(routes, {"file": "file_of_bad.csv"}).route == ends["bad"]
+
+
+def test_flows_without_faults_go_first():
+    switches = Switches()
+    routes = Routes(switches)
+    for flow_id in ("bad", "good"):
+        add(routes, route(flow_id), present=["a.csv"])
+    switches.set(route("bad"), [Switch("crash", None, None)])
+    assert [claim(routes, {}).route.flow_id for _ in range(2)] == ["good", "bad"]

@@ -177,3 +177,22 @@ def test_sixty_sessions_at_once(servers: Servers) -> None:
     with ThreadPoolExecutor(60) as threads:
         assert set(threads.map(work, range(60))) == {body}
     assert len(servers.arrived) == 60
+
+
+@pytest.mark.parametrize("path", ["/x", "/in/../x", "x", "/inside"])
+def test_nothing_appears_outside_of_the_folders_that_flows_name(servers: Servers, path: str) -> None:
+    servers.account()
+    with servers.session() as session:
+        session.putfo(io.BytesIO(b"x"), "/in/a.csv")
+        for write in (
+            lambda: session.open(path, "wb"),
+            lambda: session.open(path, "ab"),
+            lambda: session.rename("/in/a.csv", path),
+            lambda: session.posix_rename("/in/a.csv", path),
+            lambda: session.mkdir(path),
+        ):
+            with pytest.raises(PermissionError, match="may not write in /"):
+                write()
+        assert session.listdir("/") == ["in"]
+    with servers.session(version=TRANSFER_VERSION) as session:
+        session.mkdir(path)

@@ -12,7 +12,7 @@ import pytest
 
 from pytest_fileflow.clients import AwsClients
 from pytest_fileflow.errors import AccessDenied, FileflowError, SecretMalformed, SecretMissing
-from pytest_fileflow.secret import Credentials, Secrets, parse
+from pytest_fileflow.secret import Credentials, Secrets, mask, parse
 from tests.support.s3server import MotoServer
 
 if TYPE_CHECKING:
@@ -182,3 +182,10 @@ def test_all_errors_are_ours(clients, monkeypatch):
 
     with pytest.raises(FileflowError):
         Secrets(AwsClients(boto3.Session("a", "b", region_name="us-east-1"))).credentials(ARN)
+
+
+@pytest.mark.parametrize("ascii_only", [True, False])
+def test_a_secret_in_json_is_masked_too(ascii_only):
+    password = 'hunt"er2\\Secret-é9'
+    text = json.dumps({"login": password}, ensure_ascii=ascii_only)
+    assert mask(text, [Credentials(password=password)]) == '{"login": "***"}'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import logging
 import os
@@ -18,7 +19,9 @@ import pytest
 from pytest_fileflow.endpoints.algorithms import _own_algorithms
 from pytest_fileflow.endpoints.line import Line
 from pytest_fileflow.endpoints.login import host_keys
-from pytest_fileflow.endpoints.sftp import SftpEndpoint, partial_name
+from pytest_fileflow.endpoints.names import partial_name
+from pytest_fileflow.endpoints.pipeline import Requests
+from pytest_fileflow.endpoints.sftp import SftpEndpoint
 from pytest_fileflow.endpoints.ssh import Route, SshSessions, Timeouts
 from pytest_fileflow.errors import (
     AccessDenied,
@@ -381,7 +384,7 @@ def test_a_port_that_is_closed(server, connect):
 
 
 @contextmanager
-def answering(greeting: bytes, *, hang_up: bool) -> Iterator[tuple[int, list[int]]]:
+def answering(greeting: bytes, *, hang_up: bool, after: float = 0.0) -> Iterator[tuple[int, list[int]]]:
     """A server that says one thing, then hangs up or falls silent; gives its port and a list of its calls."""
     calls: list[int] = []
     kept: list[socket.socket] = []
@@ -394,6 +397,7 @@ def answering(greeting: bytes, *, hang_up: bool) -> Iterator[tuple[int, list[int
                 except OSError:
                     return
                 calls.append(1)
+                time.sleep(after)
                 line.sendall(greeting)
                 if hang_up:
                     line.close()
@@ -433,6 +437,22 @@ def test_a_port_that_does_not_lead_to_a_session(server, connect, server_says, er
         assert type(caught.value) is error
         assert reason in caught.value.reason
         assert time.monotonic() - began < 5
+
+
+def test_a_server_that_stands_in_for_another_is_said_to_be_that_one(server, connect):
+    def stand_in(_location):
+        return Route(server.host, server.port, server.host_key, known_as="sftp.acme.example:22")
+
+    with pytest.raises(AuthRejected, match=r"^sftp\.acme\.example:22 did not let "):
+        connect(server.location(), route=stand_in, password="wrong").stat("a")
+
+
+def test_a_server_that_hangs_up_late_has_hung_up_and_did_not_hang(server, connect):
+    limits = dataclasses.replace(QUICK, banner=10, handshake=0.2)
+    with answering(b"SSH-2.0-Gone\r\n", hang_up=True, after=0.4) as (port, _):
+        with pytest.raises(ConnectionLost, match="closed the connection during the SSH key exchange") as caught:
+            connect(server.location(port=port), timeouts=limits).stat("a")
+        assert type(caught.value) is ConnectionLost
 
 
 def test_a_server_that_hangs_up_before_its_banner_is_tried_again(server, connect):
@@ -478,6 +498,7 @@ def test_a_server_without_sftp(connect):
         ("list", lambda endpoint: endpoint.list()),
         ("read", lambda endpoint: read(endpoint, "a")),
         ("delete", lambda endpoint: endpoint.delete("a")),
+        ("write", lambda endpoint: endpoint.prove_writing("a", {})),
     ],
 )
 def test_a_directory_that_is_closed_to_the_user(server, connect, folder, action, ask):
@@ -500,6 +521,55 @@ def test_a_file_that_the_user_may_not_read(server, connect, folder):
     assert endpoint.stat("a").size == 3
     with pytest.raises(AccessDenied, match="may not read"):
         read(endpoint, "a")
+
+
+def test_a_listing_of_few_reads_no_more_and_leaves_nothing_open(server, connect, folder, monkeypatch):
+    for number in range(2000):
+        server.own(_touched(folder / f"{number:04}"))
+    pages, page = [], Requests._page
+    monkeypatch.setattr(Requests, "_page", lambda *arguments: (pages.append(1), page(*arguments))[1])
+    endpoint = connect(server.location(folder, max_sessions=1))
+    for _ in range(300):  # a session that left its directories open could not open so many
+        assert len(endpoint.list("", 1)) == 1
+    assert len(pages) == 300
+    assert len(endpoint.list("", 1500)) == 1500
+    assert len(endpoint.list()) == 1000
+    assert len(endpoint.list("0", 5000)) == 1000
+    assert endpoint.list("", 0) == []
+
+
+def _touched(path):
+    path.touch()
+    return path
+
+
+def test_a_proof_of_writing_writes_beside_the_name_and_removes_it(connect, folder, server, monkeypatch):
+    opened, there = [], []
+    open_for_writing, write = Requests.open_for_writing, Requests.write
+    monkeypatch.setattr(
+        Requests,
+        "open_for_writing",
+        lambda requests, paths: opened.extend(paths) or open_for_writing(requests, paths),
+    )
+    monkeypatch.setattr(
+        Requests,
+        "write",
+        lambda requests, files: (write(requests, files), there.extend(path.name for path in folder.iterdir())),
+    )
+    monkeypatch.setattr(Requests, "replace", None)
+    connect(server.location(folder)).prove_writing("probe", {})
+    assert opened == [str(folder / ".probe.part")]
+    assert there == [".probe.part"]
+    assert list(folder.iterdir()) == []
+
+
+def test_a_proof_that_a_full_disk_stops_leaves_nothing():
+    with OpenSsh(limits={"fsize": 1}) as full:
+        sessions = SshSessions(lambda _: Credentials(private_key=full.private_key), timeouts=QUICK)
+        with pytest.raises(StorageFailed, match="could not write"):
+            SftpEndpoint(full.location(), sessions).prove_writing("probe", {})
+        sessions.close()
+        assert list(full.root.iterdir()) == []
 
 
 def test_a_full_disk_is_not_swallowed_and_leaves_nothing(connect):
@@ -732,11 +802,11 @@ def test_one_silent_read_does_not_disturb_the_others(connect, proxied, server, f
     endpoint = connect(server.location(folder), route=route)
     with endpoint.open("a") as chunks:
         first = next(chunks)
-        with endpoint._sessions.lease(endpoint.location) as client:
+        with endpoint._sessions.lease(endpoint.location) as wire:
             session = next(iter(endpoint._sessions._sessions.values()))
             with session._free:
                 session._retire(session._link)
-            assert client.stat(str(folder / "a")).st_size == len(content)
+            assert Requests(wire).stat(str(folder / "a")).size == len(content)
         assert endpoint.stat("a").size == len(content)
         assert proxy.connections == 2
         assert first + b"".join(chunks) == content

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import queue
 from collections import Counter
 
@@ -8,8 +9,8 @@ import pytest
 from pytest_fileflow.arrival import Arrival, Arrived, Expectation, GaveUp
 from pytest_fileflow.clock import Clock
 from pytest_fileflow.errors import AccessDenied, ConnectionLost, TesterBug
-from pytest_fileflow.model import S3Location
-from pytest_fileflow.watcher import NETWORK_ERRORS_IN_A_ROW, Awaited, Watcher
+from pytest_fileflow.model import S3Location, Stat
+from pytest_fileflow.watcher import LAUNCHING_SHARE, NETWORK_ERRORS_IN_A_ROW, PROCESSOR_SHARE, Awaited, Pace, Watcher
 from tests.support.memory import World
 
 PLACE = S3Location("bucket", "in/")
@@ -167,3 +168,79 @@ def test_actions_are_called_when_due(watcher):
     watcher.call_at(now + 0.1, lambda: called.put("second"))
     watcher.call_at(now, lambda: called.put("first"))
     assert [called.get(timeout=10), called.get(timeout=10)] == ["first", "second"]
+
+
+@pytest.mark.parametrize(("launching", "share"), [(False, PROCESSOR_SHARE), (True, LAUNCHING_SHARE)])
+def test_looks_take_no_more_than_their_share_of_a_processor_however_many_are_due(launching, share):
+    pace, now, cost, looks = Pace(lambda: launching), 100.0, 0.004, 0
+    while now < 200.0:
+        if pace.allows(now):
+            pace.started(now)
+            pace.finished(cost)
+            looks += 1
+        else:
+            now += pace.until(now)
+    spent = looks * cost / 100.0
+    assert share * 0.9 <= spent <= share * 1.2
+
+
+def test_looks_that_cost_nothing_are_not_held_back():
+    pace = Pace(lambda: False)
+    for now in (1.0, 1.0, 1.0):
+        assert pace.allows(now)
+        pace.started(now)
+        pace.finished(0.0)
+
+
+def test_the_place_that_is_longest_due_is_looked_at_first():
+    world, order = World(), queue.Queue()
+
+    class Costly:
+        """By this clock a look takes the processor for a while, so that few are made at a time."""
+
+        def __init__(self) -> None:
+            self.spent = 0.0
+
+        def worked(self) -> float:
+            self.spent += 0.01
+            return self.spent
+
+    clock = dataclasses.replace(Clock(), worked=Costly().worked)
+    watcher = Watcher(clock, lookers=4)
+    try:
+        for number in range(6):
+            endpoint = world.endpoint(S3Location("bucket", f"{number}/"))
+            endpoint.stat = lambda name, number=number: order.put(number)
+            watcher.add(endpoint, awaited(queue.Queue()))
+        seen = [order.get(timeout=20) for _ in range(18)]
+    finally:
+        watcher.close()
+    counts = Counter(seen)
+    assert max(counts.values()) - min(counts.values()) <= 1  # nobody starves
+
+
+class Foreign:
+    """An endpoint that somebody wrote: it can be compared, not hashed, and says not where it is."""
+
+    def __init__(self, stat: Stat | object | None = None) -> None:
+        self.shown = stat
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    __hash__ = None
+
+    def stat(self, name: str) -> object:
+        return self.shown
+
+
+def test_an_endpoint_needs_neither_hash_nor_location(watcher):
+    told = queue.Queue()
+    watcher.add(Foreign(Stat("f", 3)), awaited(told))
+    assert isinstance(told.get(timeout=10)[1], Arrived)
+
+
+def test_an_answer_that_is_no_stat_ends_the_wait(watcher):
+    told = queue.Queue()
+    watcher.add(Foreign(stat=object()), awaited(told))
+    assert isinstance(told.get(timeout=10)[1], TesterBug)

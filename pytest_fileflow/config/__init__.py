@@ -5,6 +5,7 @@ What does the work is imported by the first call, so that a session without flow
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 from pytest_fileflow.config.problems import BrokenFlow, Problem
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
     from pytest_fileflow.model import Flow
 
-__all__ = ["BrokenFlow", "Problem", "load_file", "may_hold_flow", "schema"]
+__all__ = ["BrokenFlow", "Problem", "flow_loader", "load_file", "may_hold_flow", "schema"]
 
 
 def load_file(
@@ -33,10 +34,23 @@ def load_file(
     names of the known further checks. In the sandbox placeholders are accepted. Never raises for
     anything that a file may hold, and never returns nothing.
     """
-    from pytest_fileflow.config import loader
+    return flow_loader(sandbox=sandbox, patterns=patterns, checks=checks)(path, display)
+
+
+def flow_loader(
+    *,
+    sandbox: bool,
+    patterns: Mapping[str, Callable[[int], str | None]],
+    checks: Collection[str],
+) -> Callable[[Path, str], tuple[Flow | BrokenFlow, ...]]:
+    """Return ``load_file`` for the many files of a session, as ``load(path, display)``.
+
+    ``patterns`` and ``checks`` are looked into anew for each file, so they may grow.
+    """
+    from pytest_fileflow.config.loader import load
     from pytest_fileflow.config.rules import Rules
 
-    return loader.load(path, display, Rules(sandbox, patterns, checks))
+    return functools.partial(load, rules=Rules(sandbox, patterns, checks))
 
 
 def may_hold_flow(path: Path) -> bool:

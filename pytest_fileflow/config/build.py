@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 from typing import TYPE_CHECKING, Any
 
-from pytest_fileflow.config.rules import PLACEHOLDER
+from pytest_fileflow.config.arns import PLACEHOLDER
 from pytest_fileflow.config.sizes import parse_size
 from pytest_fileflow.model import (
     CheckSpec,
+    Contract,
     Flow,
+    Refusal,
     S3Location,
     SftpLocation,
     TestData,
@@ -18,7 +22,7 @@ from pytest_fileflow.model import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from pytest_fileflow.model import Location
 
@@ -40,16 +44,16 @@ def build(config: Config, origin: str) -> Flow:
         validation=_validation(config.get("validation", {}), target),
         testdata=_testdata(testdata),
         version=_whole(config.get("version")),
+        enabled=config.get("enabled", Flow.enabled),
+        description=config.get("description", Flow.description),
+        owner=config.get("owner", Flow.owner),
         tags=tuple(dict.fromkeys([*config.get("tags", ()), *testdata.get("tags", ())])),
         alerts=_without_notes(config.get("alerts", {})),
         origin=origin,
-        **_given(config, ("enabled", "description", "owner")),
+        contract=_contract(config),
+        negative=tuple(map(_refusal, config.get("negative", ()))),
+        faults=tuple(config.get("sandbox", {}).get("faults", ())),
     )
-
-
-def _given(config: Mapping[str, Any], names: Iterable[str]) -> Config:
-    """Return what is given of some keys, so that the model's defaults stand for the others."""
-    return {name: config[name] for name in names if name in config}
 
 
 def _without_notes(config: Mapping[str, Any]) -> Config:
@@ -63,42 +67,72 @@ def _whole(value: float | None) -> int | None:
 
 def _location(config: Config) -> Location:
     if config["type"] == "S3":
-        # a placeholder is only accepted in the sandbox, where S3 still wants a name that may be one
-        bucket = PLACEHOLDER.sub(lambda match: match[1].lower().replace("_", "-"), config["bucket"])
-        return S3Location(bucket=bucket, **_given(config, ("prefix", "kms_key_arn")))
-    numbers = {name: int(config[name]) for name in ("port", "max_sessions") if name in config}
+        return S3Location(
+            bucket=_bucket(config["bucket"]),
+            prefix=config.get("prefix", S3Location.prefix),
+            kms_key_arn=config.get("kms_key_arn"),
+        )
     host_key = config.get("host_key")
     return SftpLocation(
         host=config["host"],
         username=config["username"],
         dir=config["dir"],
         secret_arn=config["secret_arn"],
+        port=int(config.get("port", SftpLocation.port)),
         host_key=None if host_key is not None and PLACEHOLDER.fullmatch(host_key) else host_key,
-        **numbers,
+        max_sessions=int(config.get("max_sessions", SftpLocation.max_sessions)),
     )
+
+
+def _bucket(name: str) -> str:
+    """Return a bucket's name; a placeholder is only accepted in the sandbox, where S3 still wants a name."""
+    if "<" not in name:
+        return name
+    return PLACEHOLDER.sub(lambda match: match[1].lower().replace("_", "-"), name)
 
 
 def _transfer(config: Config) -> Transfer:
     trigger = config.get("trigger_file", {})
     return Transfer(
         mode=config.get("mode", "invoke" if "lambda_arn" in config else "event"),
+        lambda_arn=config.get("lambda_arn"),
+        invocation=config.get("invocation", Transfer.invocation),
+        payload=config.get("payload", {}),
+        timeout_seconds=config.get("timeout_seconds"),
         trigger_name=trigger.get("name", Transfer.trigger_name),
         trigger_content=trigger.get("content", Transfer.trigger_content),
-        **_given(config, ("lambda_arn", "invocation", "payload", "timeout_seconds")),
     )
 
 
 def _validation(config: Config, target: Location) -> Validation:
     expected = config.get("expect_within_seconds", Validation.expect_within_seconds)
     stable = _SFTP_STABLE_SECONDS if isinstance(target, SftpLocation) else 0.0
-    return Validation(
-        expect_within_seconds=expected,
-        grace_seconds=config.get("grace_seconds", min(expected / 10, _MAX_GRACE_SECONDS)),
-        post_arrival_wait_seconds=config.get("post_arrival_wait_seconds", stable),
-        size_tolerance_bytes=int(config.get("size_tolerance_bytes", Validation.size_tolerance_bytes)),
-        checks=tuple(_check(each) for each in config.get("checks", ())),
-        **_given(config, ("checksum",)),
+    validation = _plain_validation(
+        expected,
+        config.get("grace_seconds", min(expected / 10, _MAX_GRACE_SECONDS)),
+        config.get("checksum", Validation.checksum),
+        int(config.get("size_tolerance_bytes", Validation.size_tolerance_bytes)),
+        config.get("post_arrival_wait_seconds", stable),
     )
+    checks = config.get("checks")
+    return dataclasses.replace(validation, checks=tuple(map(_check, checks))) if checks else validation
+
+
+# Flows have much in common. What is equal is made once, so that thousands of them take less time and memory.
+@functools.lru_cache(typed=True)
+def _plain_validation(*values: Any) -> Validation:
+    return Validation(*values)
+
+
+def _contract(config: Config) -> Contract:
+    return Contract(config.get("contract", {}).get("probe_target", Contract.probe_target))
+
+
+def _refusal(config: str | Config) -> Refusal:
+    if isinstance(config, str):
+        return Refusal(config)
+    options = _without_notes(config)
+    return Refusal(options.pop("name"), options)
 
 
 def _check(config: str | Config) -> CheckSpec:
@@ -109,15 +143,28 @@ def _check(config: str | Config) -> CheckSpec:
 
 
 def _testdata(config: Config) -> TestData:
-    return TestData(
-        variants=_variants(config),
-        **_given(config, ("pattern", "filename_prefix", "filename", "delete_after")),
+    return _shared_testdata(
+        _variants(config),
+        config.get("pattern", TestData.pattern),
+        config.get("filename_prefix", TestData.filename_prefix),
+        config.get("filename", TestData.filename),
+        config.get("delete_after", TestData.delete_after),
     )
+
+
+@functools.lru_cache
+def _shared_testdata(*values: Any) -> TestData:
+    return TestData(*values)
 
 
 def _variants(config: Config) -> tuple[Variant, ...]:
     if "sizes" in config:
         return tuple(Variant(name, parse_size(size)) for name, size in config["sizes"].items())
     if "size_bytes" in config:
-        return (Variant("", parse_size(config["size_bytes"])),)
+        return _only(config["size_bytes"])
     return TestData.variants
+
+
+@functools.lru_cache(typed=True)
+def _only(size: str | float) -> tuple[Variant, ...]:
+    return (Variant("", parse_size(size)),)

@@ -21,7 +21,8 @@ Mark = tuple[int, int]
 _SHOWN = 40
 _LISTED = 12
 _SECRETIVE = re.compile(
-    r"pass(word|wd|phrase)|pwd|secret|token|private_?-?key|api_?-?key|credential|authorization", re.IGNORECASE
+    r"pass(word|wd|phrase)|pwd|secret|token|private_?-?key|api_?-?key|credential|authorization|^url$|^headers$",
+    re.IGNORECASE,
 )
 _LOGIN = re.compile(r"(?<=:)[^:/@\s]+(?=@)")
 _PLAIN_KEY = re.compile(r"[A-Za-z_$][A-Za-z0-9_$]*")
@@ -75,7 +76,9 @@ def shown(value: object, path: Path) -> str:
     if value is None or isinstance(value, bool):
         return json.dumps(value)
     if isinstance(value, str):
-        hidden = is_secretive(path) or value.lstrip().startswith("-----BEGIN")
+        # The address of a webhook is a secret, wherever in the alerts it was put; that of Jira is none.
+        is_address = "//" in value and "alerts" in path and path[-1] not in ("base_url", "instance_url")
+        hidden = is_secretive(path) or is_address or value.lstrip().startswith("-----BEGIN")
         return "a string (not shown)" if hidden else quoted(_LOGIN.sub("…", value))
     text = repr(value)
     if is_secretive(path):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_fileflow.config.findings import Finding, quoted
 from pytest_fileflow.config.places import Document, Place, Unparsed, unparsed
-from pytest_fileflow.config.reading import JSON_TOKEN, MAX_DEPTH, SURROGATE, deep_json_offset
+from pytest_fileflow.config.reading import JSON_TOKEN, MAX_DEPTH, MAX_DIGITS, SURROGATE, deep_json_offset
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from pytest_fileflow.config.findings import Mark, Path
 
 _TRAILING_COMMA = re.compile(r",\s*([}\]])")
-_MAX_DIGITS = 300  # a float takes no more, and no config needs so many
 _PYTHON_WORDS = {"True": "true", "False": "false", "None": "null"}
 
 
@@ -104,8 +103,8 @@ class _Scanner:
         if lexeme in ("NaN", "Infinity", "-Infinity"):
             self._find(path, f"{lexeme} is no JSON number")
             return None
-        if len(lexeme) > _MAX_DIGITS and lexeme[0] != '"':
-            self._find(path, f"the number has more than {_MAX_DIGITS} digits")
+        if len(lexeme) > MAX_DIGITS and lexeme[0] != '"':
+            self._find(path, f"the number has more than {MAX_DIGITS} digits")
             return None
         value = json.loads(lexeme)
         if isinstance(value, float) and not math.isfinite(value):

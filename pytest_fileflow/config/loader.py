@@ -16,6 +16,7 @@ from pytest_fileflow.config.reading import (
     UnreadableError,
     flow_id_lines,
     format_of,
+    may_hold_placeholder,
     read_text,
     read_values,
 )
@@ -36,13 +37,13 @@ _FLOW_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 
 def load(path: Path, display: str, rules: Rules) -> tuple[Flow | BrokenFlow, ...]:
     """Return a file's flows in their order, and a BrokenFlow in the place of each that cannot be used."""
-    source = Source(display, path.stem)
     form = format_of(path)
     try:
         text = read_text(path)
     except UnreadableError as error:
-        return (source.broken(None, error.mark[0], [Problem(display, *error.mark, "$", error.reason)]),)
-    return quick(text, form, display, rules) or careful(text, form, source, rules)
+        problem = Problem(display, *error.mark, "$", error.reason)
+        return (Source(display, path.stem).broken(None, error.mark[0], [problem]),)
+    return quick(text, form, display, rules) or careful(text, form, Source(display, path.stem), rules)
 
 
 def quick(text: str, form: Format, display: str, rules: Rules) -> tuple[Flow, ...] | None:
@@ -51,19 +52,17 @@ def quick(text: str, form: Format, display: str, rules: Rules) -> tuple[Flow, ..
         documents = read_values(text, form)
     except DeclinedError:
         return None
-    if not all(flow_schema.is_valid(document) for document in documents):
-        return None
-    flows = [flow for document in documents for _, flow in _entries(document)]
-    if any(_first(rules, flow) for flow in flows):
+    flows: list[Any] = []
+    for document in documents:
+        if not flow_schema.is_valid(document):
+            return None
+        flows += document.get("flows", (document,))
+    if any(map(rules.refuses, flows)) or (may_hold_placeholder(text) and any(map(rules.finds_unreplaced, flows))):
         return None
     lines = flow_id_lines(text, form, len(flows))
     if lines is None:
         return None
-    return tuple(build(flow, f"{display}:{line}") for flow, line in zip(flows, lines, strict=True))
-
-
-def _first(rules: Rules, flow: object) -> Finding | None:
-    return next(rules.broken(flow), None) or next(rules.unreplaced(flow), None)
+    return tuple([build(flow, f"{display}:{line}") for flow, line in zip(flows, lines, strict=True)])
 
 
 def _entries(document: Any) -> Iterator[tuple[JsonPath, Any]]:

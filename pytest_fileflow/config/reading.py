@@ -6,12 +6,13 @@ import functools
 import itertools
 import json
 import math
+import os
 import re
 import stat
+import sys
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
     from pathlib import Path
 
 Format = Literal["json", "yaml"]
@@ -28,8 +29,18 @@ MAX_FILE_BYTES = 5 * 1024 * 1024
 MAX_DEPTH = 100
 """Levels of nesting. libyaml recurses without a limit of its own, down to a crash of the process."""
 
+MAX_DIGITS = 300
+MAX_BITS = 1000
+"""Of a number: a float takes no more, and no config needs so many."""
+
+_ODD_BREAK = re.compile("\r(?!\n)|[\x85\u2028\u2029]")  # lines to YAML 1.1 (5.4), and not to an editor
 _DEEP_INDENT = re.compile(rf"^[ \t?:-]{{{MAX_DEPTH}}}", re.MULTILINE)
-_YAML_FLOW_ID = re.compile(r"""^[ \t]*(?:-[ \t]+)*["']?flow_id["']?[ \t]*:""", re.MULTILINE)
+_LONGEST_WORD = 100
+_TAG = "tag:yaml.org,2002:"
+_STRING, _MAP, _LIST = f"{_TAG}str", f"{_TAG}map", f"{_TAG}seq"
+_PLAIN_TYPES = {f"{_TAG}{name}": f"construct_yaml_{name}" for name in ("null", "bool", "int", "float")}
+_YAML_FLOW_ID = re.compile(r"""flow_id["']?[ \t]*:""")
+_BEFORE_YAML_KEY = re.compile(r"""[ \t]*(?:-[ \t]+)*["']?""")
 _JSON_FLOW_ID = re.compile(r'"flow_id"\s*:')
 
 
@@ -68,14 +79,34 @@ def read_text(path: Path) -> str:
 def read_bytes(path: Path) -> bytes:
     """Return what a file holds; raises UnreadableError, also for what is no regular file or too large."""
     try:
-        status = path.stat()
+        status = os.stat(path)  # noqa: PTH116 - with thousands of files, pathlib and io take three times as long
         if not stat.S_ISREG(status.st_mode):
             raise UnreadableError("this is not a regular file")
         if status.st_size > MAX_FILE_BYTES:
             raise UnreadableError(f"the file has {status.st_size} bytes: a config has at most 5 MiB")
-        return path.read_bytes()
+        return _read_regular(path, status.st_size)
     except OSError as error:
         raise UnreadableError(f"the file cannot be read: {error.strerror or type(error).__name__}") from None
+
+
+def _read_regular(path: Path, size: int) -> bytes:
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+    try:
+        data = os.read(descriptor, size + 1)
+        while len(data) < size and (more := os.read(descriptor, size - len(data))):
+            data += more
+        return data
+    finally:
+        os.close(descriptor)
+
+
+def may_hold_placeholder(text: str) -> bool:
+    """Return whether a value of a text may be one that is still to be replaced, or hide one in an escape.
+
+    Only an escape puts characters side by side that do not stand so in the file: folded lines are
+    joined by a blank.
+    """
+    return "<" in text or "..." in text or "…" in text or "\\" in text
 
 
 def read_values(text: str, form: Format) -> list[Any]:
@@ -86,10 +117,12 @@ def read_values(text: str, form: Format) -> list[Any]:
 def flow_id_lines(text: str, form: Format, count: int) -> list[int] | None:
     """Return the line of each flow's flow_id, or None where that takes a closer look."""
     pattern = _JSON_FLOW_ID if form == "json" else _YAML_FLOW_ID
-    ends = [match.end() for match in pattern.finditer(text)]
-    if len(ends) != count:
+    starts = [match.start() for match in pattern.finditer(text)]
+    if form == "yaml":
+        starts = [start for start in starts if _BEFORE_YAML_KEY.fullmatch(text, text.rfind("\n", 0, start) + 1, start)]
+    if len(starts) != count:
         return None
-    breaks = [text.count("\n", start, end) for start, end in itertools.pairwise([0, *ends])]
+    breaks = [text.count("\n", start, end) for start, end in itertools.pairwise([0, *starts])]
     return [each + 1 for each in itertools.accumulate(breaks)]
 
 
@@ -110,21 +143,33 @@ def deep_yaml_mark(text: str) -> Any:
     """
     import yaml
 
+    try:
+        return _deep_mark(text, yaml_base_loader())
+    except yaml.MarkedYAMLError as error:
+        if "nesting depth" not in str(error.problem):
+            raise
+        # libyaml since PyYAML 6.0.4 reads ahead, and gives up at its own limit before it tells of ours.
+        return _deep_mark(text, yaml.SafeLoader)
+
+
+def _deep_mark(text: str, loader: Any) -> Any:
+    import yaml
+
     depth = 0
-    for event in yaml.parse(text, Loader=yaml_base_loader()):
+    for event in yaml.parse(text, Loader=loader):
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > MAX_DEPTH:
             return event.start_mark
     return None
 
 
-def _may_be_deep(text: str) -> bool:
+def _may_be_deep(text: str, form: Format) -> bool:
     """Return whether a closer look at the depth is due; what is let through nests to 300 at most."""
-    return text.count("[") + text.count("{") > MAX_DEPTH or bool(_DEEP_INDENT.search(text))
+    return text.count("[") + text.count("{") > MAX_DEPTH or (form == "yaml" and bool(_DEEP_INDENT.search(text)))
 
 
 def _read_json(text: str) -> Any:
-    if "\\ud" in text or "\\uD" in text or (_may_be_deep(text) and deep_json_offset(text) is not None):
+    if "\\ud" in text or "\\uD" in text or (_may_be_deep(text, "json") and deep_json_offset(text) is not None):
         raise DeclinedError
     try:
         return _DECODER.decode(text)
@@ -139,9 +184,15 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return value
 
 
+def _whole(text: str) -> int:
+    if len(text) > MAX_DIGITS:
+        raise DeclinedError
+    return int(text)
+
+
 def _finite(text: str) -> float:
     value = float(text)
-    if not math.isfinite(value):
+    if len(text) > MAX_DIGITS or not math.isfinite(value):
         raise DeclinedError
     return value
 
@@ -150,18 +201,26 @@ def _decline(*_: object) -> NoReturn:
     raise DeclinedError
 
 
-_DECODER = json.JSONDecoder(object_pairs_hook=_unique_keys, parse_constant=_decline, parse_float=_finite)
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_unique_keys, parse_constant=_decline, parse_int=_whole, parse_float=_finite
+)
 
 
 def _read_yaml(text: str) -> list[Any]:
     import yaml
 
-    if "&" in text and "*" in text:
+    if ("&" in text and "*" in text) or _ODD_BREAK.search(text):
         raise DeclinedError
     try:
-        if _may_be_deep(text) and deep_yaml_mark(text) is not None:
+        if _may_be_deep(text, "yaml") and deep_yaml_mark(text) is not None:
             raise DeclinedError
-        documents = list(yaml.load_all(text, Loader=_plain_loader()))
+        loader = _plain_loader()(text)
+        try:
+            documents = []
+            while loader.check_node():
+                documents.append(_plain_value(loader.get_node(), loader))
+        finally:
+            loader.dispose()
     except (yaml.YAMLError, RecursionError, *UNFIT) as error:
         raise DeclinedError from error
     return [document for document in documents if document is not None]
@@ -176,52 +235,53 @@ def yaml_base_loader() -> Any:
 
 @functools.cache
 def _plain_loader() -> Any:
-    """Make a loader that builds what JSON can hold and declines all else: dates, tags, merges, odd keys."""
-    base = yaml_base_loader()
-    loader: Any = type("PlainLoader", (base,), {})
-    loader.yaml_constructors = {
-        None: _decline,
-        "tag:yaml.org,2002:null": base.construct_yaml_null,
-        "tag:yaml.org,2002:bool": base.construct_yaml_bool,
-        "tag:yaml.org,2002:str": _plain_string,
-        "tag:yaml.org,2002:int": _plain_integer,
-        "tag:yaml.org,2002:float": _plain_float,
-        "tag:yaml.org,2002:seq": base.construct_yaml_seq,
-        "tag:yaml.org,2002:map": _plain_mapping,
-    }
-    return loader
+    """Make a loader that finds out once what a word is: a number, a truth value, nothing, or text.
+
+    Most of PyYAML's time goes into that, and into building what it has composed, object by object.
+    """
+    import yaml
+
+    base: Any = yaml_base_loader()
+    resolve = functools.partial(base("").resolve, yaml.ScalarNode, implicit=(True, False))
+    words = functools.lru_cache(maxsize=4096)(resolve)
+
+    class PlainLoader(base):  # type: ignore[misc, unused-ignore]
+        def resolve(self, kind: Any, value: Any, implicit: Any) -> Any:
+            if kind is yaml.ScalarNode and implicit[0] and len(value) <= _LONGEST_WORD:
+                return words(value)
+            return super().resolve(kind, value, implicit)
+
+    return PlainLoader
 
 
-def _plain_string(_: Any, node: Any) -> str:
-    text = node.value
-    if not isinstance(text, str) or (not text.isascii() and SURROGATE.search(text)):
+def _plain_value(node: Any, loader: Any) -> Any:
+    """Return what JSON can hold of a node, and decline all else: dates, tags, merges, odd keys."""
+    if node.tag == _STRING:
+        return _plain_string(node.value)
+    if node.tag == _MAP and node.id == "mapping":
+        return _plain_map(node.value, loader)
+    if node.tag == _LIST and node.id == "sequence":
+        return [_plain_value(item, loader) for item in node.value]
+    if node.tag not in _PLAIN_TYPES or ":" in node.value:  # 22:30 is 1350 to YAML 1.1
         raise DeclinedError
-    return text
+    value = getattr(loader, _PLAIN_TYPES[node.tag])(node)
+    if math.isfinite(value) if isinstance(value, float) else value is None or value.bit_length() <= MAX_BITS:
+        return value
+    raise DeclinedError
 
 
-def _plain_integer(loader: Any, node: Any) -> Any:
-    if ":" in node.value:  # 22:30 is 1350 to YAML 1.1
-        raise DeclinedError
-    return loader.construct_yaml_int(node)
-
-
-def _plain_float(loader: Any, node: Any) -> Any:
-    if ":" in node.value:
-        raise DeclinedError
-    value = loader.construct_yaml_float(node)
-    if not math.isfinite(value):
+def _plain_map(pairs: Any, loader: Any) -> dict[str, Any]:
+    value = {}
+    for key, item in pairs:
+        if key.tag != _STRING:
+            raise DeclinedError
+        value[sys.intern(_plain_string(key.value))] = _plain_value(item, loader)
+    if len(value) != len(pairs):
         raise DeclinedError
     return value
 
 
-def _plain_mapping(loader: Any, node: Any) -> Generator[dict[str, Any]]:
-    value: dict[str, Any] = {}
-    yield value
-    if not isinstance(node.value, list):
+def _plain_string(text: Any) -> str:
+    if not isinstance(text, str) or (not text.isascii() and SURROGATE.search(text)):
         raise DeclinedError
-    for key, item in node.value:
-        if key.tag != "tag:yaml.org,2002:str":
-            raise DeclinedError
-        value[_plain_string(loader, key)] = loader.construct_object(item)
-    if len(value) != len(node.value):
-        raise DeclinedError
+    return text

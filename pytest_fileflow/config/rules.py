@@ -5,13 +5,18 @@ Every rule takes a flow that may be of any shape, and is silent where the schema
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pytest_fileflow import template
+from pytest_fileflow.config import alerting, arns
 from pytest_fileflow.config.findings import Finding, is_secretive, quoted, suggestion
+from pytest_fileflow.config.refusals import impossible
+from pytest_fileflow.config.shape import part as _part
 from pytest_fileflow.config.sizes import parse_size
+from pytest_fileflow.faults import Fault, FaultError
 from pytest_fileflow.model import TestData, Transfer, Validation
 
 if TYPE_CHECKING:
@@ -19,9 +24,6 @@ if TYPE_CHECKING:
 
     from pytest_fileflow.config.findings import Path
 
-PLACEHOLDER = re.compile(r"<([A-Z][A-Z0-9_-]*)>")
-_ARN_GAP = re.compile(r"\.\.\.|…")
-_SECRET_NAME = re.compile(r"[A-Za-z0-9/_+=.@-]{1,512}")
 _LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
 _FINE = "is not replaced (fine with --fileflow-sandbox)"
 
@@ -31,15 +33,6 @@ _PLACE_VARIABLES = {
     "S3": frozenset({"uri", "bucket", "key", "path"}),
     "SFTP": frozenset({"uri", "key", "path", "host", "port", "username", "dir"}),
 }
-_SERVICES: tuple[tuple[Path, str, str], ...] = (
-    (("source", "secret_arn"), "secretsmanager", "a secret"),
-    (("target", "secret_arn"), "secretsmanager", "a secret"),
-    (("source", "kms_key_arn"), "kms", "a KMS key"),
-    (("target", "kms_key_arn"), "kms", "a KMS key"),
-    (("transfer", "lambda_arn"), "lambda", "a Lambda function"),
-    (("alerts", "sns_topic_arn"), "sns", "an SNS topic"),
-    (("alerts", "slack_webhook_secret_arn"), "secretsmanager", "a secret"),
-)
 
 
 @dataclass(frozen=True)
@@ -58,25 +51,27 @@ class Rules:
         yield from _transfer(flow)
         yield from _times(flow)
         yield from _checks(flow, self.checks)
+        yield from _refusals(flow)
+        yield from _faults(flow)
         yield from _file_name(flow)
         yield from _sizes(flow, self.patterns)
+        yield from _webhook_templates(flow)
+        yield from arns.of_channels(flow, sandbox=self.sandbox)
         if not self.sandbox:
-            yield from _arns(flow)
+            yield from arns.of_ends(flow)
+
+    def refuses(self, flow: object) -> bool:
+        """Return whether a flow breaks a rule, save for placeholders."""
+        return any(True for _ in self.broken(flow))
+
+    def finds_unreplaced(self, flow: object) -> bool:
+        """Return whether a placeholder stands where a real value must."""
+        return any(True for _ in self.unreplaced(flow))
 
     def unreplaced(self, flow: object) -> Iterator[Finding]:
         """Yield the placeholders that stand where a real value must, outside the sandbox."""
         if not self.sandbox:
             yield from _placeholders(flow, ())
-
-
-def is_placeholder(text: str) -> bool:
-    """Return whether a text still has a part to be replaced."""
-    return bool(PLACEHOLDER.search(text)) or (text.startswith("arn:") and bool(_ARN_GAP.search(text)))
-
-
-def _part(flow: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    part = flow.get(name)
-    return part if isinstance(part, dict) else {}
 
 
 def _is_number(value: object) -> bool:
@@ -91,6 +86,7 @@ def _hosts(flow: Mapping[str, Any]) -> Iterator[Finding]:
             yield Finding((side, "host"), message)
 
 
+@functools.lru_cache  # a partner's flows all name the same one
 def _is_host(host: str) -> bool:
     """Return whether a host is an address, or has the labels of a DNS name (RFC 1123, section 2.1)."""
     if ":" in host or re.fullmatch(r"[0-9.]+", host):
@@ -101,37 +97,47 @@ def _is_host(host: str) -> bool:
         except ValueError:
             return False
         return True
-    name = PLACEHOLDER.sub("x", host)
+    name = arns.PLACEHOLDER.sub("x", host)
     return all(_LABEL.fullmatch(label) for label in name.removesuffix(".").split("."))
 
 
 def _transfer(flow: Mapping[str, Any]) -> Iterator[Finding]:
     transfer = _part(flow, "transfer")
-    if "trigger_file" in transfer and transfer.get("mode") != "trigger_file":
-        message = "trigger_file is only used with mode: trigger_file"
-        yield Finding(("transfer", "trigger_file"), message, at_key=True)
-    templates = [*_templates(transfer.get("payload"), ("transfer", "payload"))]
     trigger = _part(transfer, "trigger_file")
-    for key in ("name", "content"):
-        templates += _templates(trigger.get(key), ("transfer", "trigger_file", key))
+    templates = [*_templates(transfer.get("payload"), ("transfer", "payload"))] if "payload" in transfer else []
+    if "trigger_file" in transfer:
+        if transfer.get("mode") != "trigger_file":
+            message = "trigger_file is only used with mode: trigger_file"
+            yield Finding(("transfer", "trigger_file"), message, at_key=True)
+        for key in ("name", "content"):
+            templates += _templates(trigger.get(key), ("transfer", "trigger_file", key))
     if templates:
         yield from _unknown_variables(templates, _run_variables(flow))
-    if isinstance(trigger.get("name"), str) and not {"file.name", "run_id"} & set(template.names_in(trigger["name"])):
-        message = "must hold ${file.name} or ${run_id}: what the test writes and removes must be nobody else's file"
-        yield Finding(("transfer", "trigger_file", "name"), message)
-    overwritten = {f"${{file.name}}{ending}" for ending in ("", ".sha256", ".manifest.json")}
     name = trigger.get("name")
-    if isinstance(name, str) and name in overwritten:
-        message = f"{quoted(name)} would overwrite a file of the test itself: choose another name"
-        yield Finding(("transfer", "trigger_file", "name"), message)
+    if isinstance(name, str):
+        yield from _trigger_name(name)
+
+
+def _trigger_name(name: str) -> Iterator[Finding]:
+    path: Path = ("transfer", "trigger_file", "name")
+    if not {"file.name", "run_id"} & set(template.names_in(name)):
+        message = "must hold ${file.name} or ${run_id}: what the test writes and removes must be nobody else's file"
+        yield Finding(path, message)
+    if name in {f"${{file.name}}{ending}" for ending in ("", ".sha256", ".manifest.json")}:
+        yield Finding(path, f"{quoted(name)} would overwrite a file of the test itself: choose another name")
 
 
 def _run_variables(flow: Mapping[str, Any]) -> frozenset[str]:
+    kinds = (_part(flow, side).get("type") for side in ("source", "target"))
+    return _variables_between(*(kind if isinstance(kind, str) else None for kind in kinds))
+
+
+@functools.lru_cache
+def _variables_between(source: str | None, target: str | None) -> frozenset[str]:
+    """Return the variables of a run; where the type of an endpoint is not known, those of any."""
     known = set(_RUN_VARIABLES)
-    for side in ("source", "target"):
-        kind = _part(flow, side).get("type")
-        fields = _PLACE_VARIABLES.get(kind) if isinstance(kind, str) else None
-        fields = fields or frozenset().union(*_PLACE_VARIABLES.values())
+    for side, kind in (("source", source), ("target", target)):
+        fields = _PLACE_VARIABLES.get(kind or "") or frozenset().union(*_PLACE_VARIABLES.values())
         known.update(f"{side}.{each}" for each in fields)
     return frozenset(known)
 
@@ -142,13 +148,18 @@ def _templates(value: object, path: Path) -> Iterator[tuple[Path, str]]:
 
 def _unknown_variables(templates: Iterable[tuple[Path, str]], known: Collection[str]) -> Iterator[Finding]:
     for where, text in templates:
-        for name in template.names_in(text):
+        for name in _names_in(text):
             if name.startswith("{"):
                 yield Finding(where, 'a "${" has no closing "}"')
             elif name not in known and is_secretive(where):
                 yield Finding(where, "holds a variable that is not known (not shown)")
             elif name not in known:
                 yield Finding(where, f"unknown variable ${{{_short(name)}}}{_variable_hint(name, known)}")
+
+
+@functools.lru_cache  # flows have their templates in common
+def _names_in(text: str) -> tuple[str, ...]:
+    return template.names_in(text)
 
 
 def _short(name: str) -> str:
@@ -197,6 +208,48 @@ def _checks(flow: Mapping[str, Any], known: Collection[str]) -> Iterator[Finding
             yield Finding(path, f"unknown check {quoted(name)}{suggestion(name, known)}")
 
 
+def _refusals(flow: Mapping[str, Any]) -> Iterator[Finding]:
+    refusals = flow.get("negative")
+    seen: set[str] = set()
+    for index, refusal in enumerate(refusals if isinstance(refusals, list) else ()):
+        path: Path = ("negative", index)
+        name = refusal
+        if isinstance(refusal, dict):
+            name, path = refusal.get("name"), (*path, "name")
+        if isinstance(name, str) and name in seen:
+            yield Finding(path, f"{quoted(name)} is named twice, and each makes an item of that name")
+        seen |= {name} if isinstance(name, str) else set()
+        if isinstance(refusal, dict) and "payload" in refusal:
+            templates = _templates(refusal["payload"], ("negative", index, "payload"))
+            yield from _unknown_variables(templates, _run_variables(flow))
+    yield from impossible(flow)
+
+
+def _faults(flow: Mapping[str, Any]) -> Iterator[Finding]:
+    faults = _part(flow, "sandbox").get("faults")
+    for index, fault in enumerate(faults if isinstance(faults, list) else ()):
+        if isinstance(fault, str) and fault:
+            try:
+                Fault.parse(fault)
+            except FaultError as error:
+                yield Finding(("sandbox", "faults", index), str(error))
+
+
+def _webhook_templates(flow: Mapping[str, Any]) -> Iterator[Finding]:
+    for path, webhook in arns.webhooks(flow):
+        if webhook.get("template") == "pagerduty" and "secret_arn" not in webhook:
+            message = (
+                "pagerduty needs secret_arn beside it: a secret that holds routing_key, the key of the integration"
+            )
+            yield Finding((*path, "template"), message)
+        for key, known in (("headers", frozenset[str]()), ("template", alerting.VARIABLES)):
+            for where, text in _templates(_part(webhook, key), (*path, key)):
+                secrets = {name for name in _names_in(text) if name.startswith(alerting.SECRET)}
+                if secrets and "secret_arn" not in webhook:
+                    yield Finding(where, "${secret.…} needs secret_arn: the secret whose texts they are")
+                yield from _unknown_variables([(where, text)], known | secrets)
+
+
 def _file_name(flow: Mapping[str, Any]) -> Iterator[Finding]:
     name = _part(flow, "testdata").get("filename")
     if not isinstance(name, str) or not name:
@@ -241,22 +294,10 @@ def _given_sizes(testdata: Mapping[str, Any]) -> Iterator[tuple[Path, int | floa
             yield path, value
 
 
-def _arns(flow: Mapping[str, Any]) -> Iterator[Finding]:
-    for path, service, noun in _SERVICES:
-        value = _part(flow, str(path[0])).get(str(path[1]))
-        if not isinstance(value, str) or not value or is_placeholder(value):
-            continue
-        if value.startswith("arn:"):
-            if value.split(":")[2:3] != [service]:
-                yield Finding(path, f"must be the ARN of {noun}: arn:aws:{service}:…")
-        elif path[1] == "secret_arn" and not _SECRET_NAME.fullmatch(value):
-            yield Finding(path, "must be the ARN of a Secrets Manager secret, or its name")
-
-
 def _placeholders(flow: object, path: Path) -> Iterator[Finding]:
     for where, text in _strings(flow, path):
-        for match in PLACEHOLDER.finditer(text):
+        for match in arns.PLACEHOLDER.finditer(text):
             if f"</{match[1]}>" not in text:  # <ORDER>…</ORDER> is markup, not a placeholder
                 yield Finding(where, f"placeholder <{_short(match[1])}> {_FINE}")
-        if text.startswith("arn:") and _ARN_GAP.search(text):
+        if text.startswith("arn:") and arns.ARN_GAP.search(text):
             yield Finding(where, f'"..." in the ARN {_FINE}')

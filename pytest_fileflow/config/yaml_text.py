@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_fileflow.config.findings import Finding, is_secretive, quoted
 from pytest_fileflow.config.places import Document, Place, Unparsed, unparsed
-from pytest_fileflow.config.reading import MAX_DEPTH, SURROGATE, UNFIT, deep_yaml_mark, yaml_base_loader
+from pytest_fileflow.config.reading import (
+    MAX_BITS,
+    MAX_DEPTH,
+    SURROGATE,
+    UNFIT,
+    deep_yaml_mark,
+    yaml_base_loader,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,7 +29,6 @@ if TYPE_CHECKING:
 MAX_VALUES = 100_000
 """Values of a document once its aliases are expanded: a few lines of aliases can name billions."""
 
-_MAX_BITS = 1000  # a float takes no more, and no config needs so many
 _TAG = "tag:yaml.org,2002:"
 _STRING, _MERGE = f"{_TAG}str", f"{_TAG}merge"
 _STRINGS = frozenset({_STRING, _MERGE, f"{_TAG}value"})  # a lone "<<" or "=" is text
@@ -213,7 +219,7 @@ class _Reader:
         except UNFIT:
             return self._quote_it(path, text, f"{written} is no value of the type that YAML takes it for")
         is_unusable = isinstance(value, float) and not math.isfinite(value)
-        if is_unusable or (isinstance(value, int) and value.bit_length() > _MAX_BITS):
+        if is_unusable or (isinstance(value, int) and value.bit_length() > MAX_BITS):
             self._find(path, f"{written} is no number that a config can hold")
             return None
         if ":" in text:

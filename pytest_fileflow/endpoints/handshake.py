@@ -83,7 +83,7 @@ def _handshake(
     try:
         transport = _prepared(line, timeouts, first, without)
         _start(transport, line, route, timeouts)
-    except BaseException:
+    except BaseException:  # Ctrl-C too: nobody else knows of the line
         line.close()
         raise
     return transport
@@ -95,11 +95,13 @@ def _start(transport: paramiko.Transport, line: Line, route: Route, timeouts: Ti
     done.wait(timeouts.banner + timeouts.handshake)
     if done.is_set() and transport.is_active():
         return
+    # Whom the server hung up on has not waited too long, however long it took.
+    elapsed = 0.0 if line.is_ended else time.monotonic() - began
     error = transport.get_exception()
     transport.close()
     if isinstance(error, IncompatiblePeer):
         raise error
-    raise _handshake_error(route, timeouts, line.greeting, time.monotonic() - began, error) from error
+    raise _handshake_error(route, timeouts, line.greeting, elapsed, error) from error
 
 
 def _prepared(line: Line, timeouts: Timeouts, first: Collection[str], without: Collection[str]) -> paramiko.Transport:

@@ -38,31 +38,40 @@ DEFAULT_TIMEOUTS: Final = Timeouts()
 
 @dataclass(frozen=True)
 class Route:
-    """Where a server really is reached, and the host key pinned for it."""
+    """Where a server really is reached, the host key pinned for it, and as what it is known, if not by its address."""
 
     host: str
     port: int
     host_key: str | None = None
+    known_as: str = ""
 
     def __str__(self) -> str:
-        return f"{self.host}:{self.port}"
+        return self.known_as or f"{self.host}:{self.port}"
 
 
 class Line(socket.socket):
     """A connected socket that keeps the first bytes it received, and gives up where a send makes no progress.
 
-    paramiko tries a send again for as long as it times out, which is for ever with a peer that hangs.
+    ``is_ended`` tells whether the peer has hung up: paramiko reports that, and the end of its own
+    patience, by the same error. It tries a send again for as long as it times out, which is for ever
+    with a peer that hangs.
     """
 
     def __init__(self, connected: socket.socket, patience: float) -> None:
         super().__init__(fileno=connected.detach())
         self.greeting = b""
+        self.is_ended = False
         self._patience = patience
         self._stuck_since: float | None = None
 
     def recv(self, size: int, flags: int = 0) -> bytes:
         """Receive as a socket does, and keep what comes before the SSH identification."""
-        data = super().recv(size, flags)
+        try:
+            data = super().recv(size, flags)
+        except ConnectionError:
+            self.is_ended = True
+            raise
+        self.is_ended = self.is_ended or (size > 0 and not data)
         if len(self.greeting) < _GREETING_BYTES and IDENTIFICATION not in self.greeting:
             self.greeting += data[:_GREETING_BYTES]
         return data
@@ -75,6 +84,9 @@ class Line(socket.socket):
             self._stuck_since = self._stuck_since or time.monotonic()
             if time.monotonic() - self._stuck_since > self._patience:
                 raise ConnectionAbortedError("the peer takes no more data") from None
+            raise
+        except ConnectionError:
+            self.is_ended = True
             raise
         self._stuck_since = None
         return sent

@@ -32,7 +32,11 @@ _NEARLY = 0.98  # paramiko measures its own limits by another clock
 
 @dataclass(frozen=True)
 class Login:
-    """Everything that one login needs."""
+    """Everything that one login needs.
+
+    ``explains``: whether a refusal is followed by a question, over another connection, for what the
+    server would take.
+    """
 
     route: Route
     username: str
@@ -40,6 +44,7 @@ class Login:
     credentials: Callable[[str], Credentials]
     known_hosts: Sequence[Path] = KNOWN_HOSTS
     timeouts: Timeouts = DEFAULT_TIMEOUTS
+    explains: bool = True
 
     def connect(self) -> paramiko.Transport:
         """Return a transport to a server whose host key is trusted, with the user logged in.
@@ -76,7 +81,9 @@ class Login:
             offered = answer.offered or offered
             if method == PASSWORD and PASSWORD not in offered and INTERACTIVE in offered:
                 waiting.append(INTERACTIVE)
-        raise self._rejected(means, offered or self._methods_offered(), tried)
+        if not offered and self.explains:
+            offered = self._methods_offered()
+        raise self._rejected(means, offered, tried)
 
     def _attempt_all(self, transport: paramiko.Transport, means: _Means, method: str, tried: list[str]) -> _Answer:
         """Try one method, and after a first success the others that a server may want on top of it."""
@@ -84,7 +91,7 @@ class Login:
             answer = self._attempt(transport, means, method, tried)
             while answer.partial and (following := means.next_of(answer.offered, tried)):
                 answer = self._attempt(transport, means, following, tried)
-        except BaseException:
+        except BaseException:  # Ctrl-C too: nobody else knows of the transport
             transport.close()
             raise
         return answer

@@ -1,13 +1,16 @@
-"""Refuses file names that would lead out of an endpoint's own folder."""
+"""Refuses file names that would lead out of an endpoint's own folder, and names files while they are written."""
 
 from __future__ import annotations
 
+import hashlib
 import unicodedata
 
 from pytest_fileflow.errors import ConfigInvalid
 
 _SEPARATORS = frozenset("/\\")
 _SPECIAL = frozenset(("", ".", ".."))
+NAME_BYTES = 255  # NAME_MAX of the file systems behind most servers
+_PREFIX, _SUFFIX = ".", ".part"
 
 
 def checked(name: str) -> str:
@@ -27,3 +30,16 @@ def checked(name: str) -> str:
 
 def _is_control(character: str) -> bool:
     return unicodedata.category(character) == "Cc"
+
+
+def partial_name(name: str) -> str:
+    """Return the name that a file has on a server while it is written, at most 255 bytes long.
+
+    >>> partial_name("a.csv")
+    '.a.csv.part'
+    """
+    partial = f"{_PREFIX}{name}{_SUFFIX}"
+    if len(partial.encode()) <= NAME_BYTES:
+        return partial
+    digest = hashlib.sha256(name.encode()).hexdigest()[:32]
+    return f"{_PREFIX}{digest}{_SUFFIX}"

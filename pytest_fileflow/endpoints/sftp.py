@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
+import dataclasses
+import io
 import logging
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
-from pytest_fileflow.endpoints import pipeline
-from pytest_fileflow.endpoints.names import checked
-from pytest_fileflow.endpoints.pipeline import Attributes, Requests, SftpStatus
+from pytest_fileflow.endpoints import Upload, pipeline
+from pytest_fileflow.endpoints.madeup import made_up_credentials
+from pytest_fileflow.endpoints.names import checked, partial_name
+from pytest_fileflow.endpoints.pipeline import Attributes, Outgoing, Requests, SftpStatus
 from pytest_fileflow.endpoints.ssh import BROKEN, translate
 from pytest_fileflow.errors import (
     AccessDenied,
@@ -23,16 +25,16 @@ from pytest_fileflow.model import SftpLocation, Stat
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
     from typing import BinaryIO
 
-    import paramiko
-
+    from pytest_fileflow.endpoints import Stranger
     from pytest_fileflow.endpoints.ssh import SshSessions
+    from pytest_fileflow.endpoints.wire import Wire
 
 logger = logging.getLogger(__name__)
 
-NAME_BYTES = 255  # NAME_MAX of the file systems behind most servers
-_PREFIX, _SUFFIX = ".", ".part"
+_PROBE = b"a probe of pytest-fileflow\n"
 # AWS Transfer Family over S3: a directory without files in it does not exist, and appears with the first.
 _VIRTUAL_DIRECTORIES = "AWS_SFTP"
 
@@ -55,22 +57,32 @@ class SftpEndpoint:
 
     def put(self, name: str, body: BinaryIO, size: int, tags: Mapping[str, str]) -> None:
         """Write a file under a temporary name beside it, check its size, and rename it into place."""
+        self.put_all([Upload(name, body, size)], tags)
+
+    def put_all(self, uploads: Sequence[Upload], tags: Mapping[str, str]) -> None:
+        """Write files as ``put`` does, in few round trips; each appears only after those before it."""
         del tags
-        final, partial = self._path(name), self.location.path(partial_name(name))
-        begun = False
+        finals = [self._path(upload.name) for upload in uploads]
+        partials = [self.location.path(partial_name(upload.name)) for upload in uploads]
+        last, begun = uploads[-1], False
         try:
-            with self._lease("write", name, bulk=True) as client:
-                requests = Requests(client)
-                handle = requests.open_for_writing(partial)
+            with self._lease("write", last.name, bulk=True) as wire:
+                requests = Requests(wire)
                 begun = True
-                _write(requests, handle, body, size, name)
-                _require_size(requests, partial, size, self.location.uri(name))
-                requests.replace(partial, final)
-        except BaseException:
+                handles = requests.open_for_writing(partials)
+                files = [
+                    Outgoing(handle, partial, upload.body, upload.size)
+                    for handle, partial, upload in zip(handles, partials, uploads, strict=True)
+                ]
+                for upload, (written, shown) in zip(uploads, requests.write(files), strict=True):
+                    self._require_all(upload, written, shown)
+                for partial, final in zip(partials, finals, strict=True):
+                    requests.replace(partial, final)
+        except BaseException:  # whatever the body raises, Ctrl-C too: no half of a file stays there
             if begun:
-                self._discard(partial_name(name))
+                self._discard([partial_name(upload.name) for upload in uploads])
             raise
-        logger.debug("put %s, %d bytes", self.location.uri(name), size)
+        logger.debug("put %s, %d bytes", self.location.uri(last.name), last.size)
 
     def stat(self, name: str) -> Stat | None:
         """Return a file's size and modification time; SFTP tells no encryption."""
@@ -78,8 +90,12 @@ class SftpEndpoint:
         return None if found is None else _shown(name, found)
 
     def list(self, prefix: str = "", limit: int = 1000) -> list[Stat]:
-        """Return regular files of the directory; the server is asked for all of its names."""
+        """Return regular files of the directory; the server is asked for its names until there are enough."""
         return [*self._again(lambda: self._list(prefix, limit))]
+
+    def folders(self, limit: int = 100) -> Sequence[str]:
+        """Return directories in this one; the server is asked for all of its names."""
+        return self._again(lambda: self._folders(limit))
 
     @contextmanager
     def open(self, name: str, offset: int = 0, version: str | None = None) -> Iterator[Iterator[bytes] | None]:
@@ -89,39 +105,91 @@ class SftpEndpoint:
 
     def delete(self, name: str) -> None:
         """Remove a file."""
-        self._again(lambda: self._delete(self._path(name), name))
+        for error in self.delete_all([name]).values():
+            raise error
+
+    def delete_all(self, names: Sequence[str]) -> dict[str, FileflowError]:
+        """Remove files without a pause between them; return the error of each that stays."""
+        paths = [self._path(name) for name in names]
+        return self._again(lambda: self._delete(names, paths))
+
+    def knock(self, stranger: Stranger, name: str) -> None:
+        """Log in once as a stranger, and hang up; a user whom nobody knows shows the flow's own key."""
+        login = dataclasses.replace(self._sessions.login(self.location), explains=False)
+        if stranger == "unknown_user":
+            login = dataclasses.replace(login, username=name)
+        else:
+            other = made_up_credentials(login.credentials(login.secret_arn), login.secret_arn)
+            login = dataclasses.replace(login, credentials=lambda _: other)
+        login.connect().close()
+
+    def turn(self) -> AbstractContextManager[object]:
+        """Return what lets one stranger at a time knock at this server."""
+        return self._sessions.turn(self.location)
+
+    def write_in_place(self, name: str, content: bytes) -> None:
+        """Write a small file under its own name; what a failure leaves of it is removed."""
+        path, begun, opened = self._path(name), False, False
+        try:
+            with self._lease("write", name, bulk=True) as wire:
+                requests = Requests(wire)
+                begun = True
+                [handle] = requests.open_for_writing([path])
+                opened = True
+                requests.write([Outgoing(handle, path, io.BytesIO(content), len(content))])
+        except BaseException as error:
+            if begun and (opened or not isinstance(error, AccessDenied)):
+                self._discard([name])
+            raise
+
+    def prove_writing(self, name: str, tags: Mapping[str, str]) -> str | None:
+        """Write a small file under the name that ``put`` writes under first, hidden, and remove it."""
+        del tags
+        partial = partial_name(checked(name))
+        self.write_in_place(partial, _PROBE)
+        for error in self._again(lambda: self._delete([partial], [self.location.path(partial)])).values():
+            raise error
+        return None
 
     def _stat(self, name: str) -> Attributes | None:
-        with self._lease("stat", name) as client:
-            requests = Requests(client)
+        with self._lease("stat", name) as wire:
+            requests = Requests(wire)
             found = _or_none(lambda: requests.stat(self._path(name)))
             if found is None:
-                self._require_directory(client)
+                self._require_directory(wire)
         if found is not None:
             self._require_file(found, name)
         return found
 
     def _list(self, prefix: str, limit: int) -> Sequence[Stat]:
         found: list[Stat] = []
-        with self._lease("list", "") as client:
+        with self._lease("list", "") as wire:
             try:
-                for name, attributes in Requests(client).entries(self._directory):
-                    if len(found) < limit and attributes.is_file and name.startswith(prefix):
-                        found.append(_shown(name, attributes))
+                with closing(Requests(wire).entries(self._directory)) as entries:
+                    for name, attributes in entries:
+                        if attributes.is_file and name.startswith(prefix):
+                            found.append(_shown(name, attributes))
+                        if len(found) >= limit:
+                            break
             except SftpStatus as status:
                 if status.code != pipeline.NO_SUCH_FILE:
                     raise
-                self._require_directory(client)
-        return found
+                self._require_directory(wire)
+        return found[:limit]
+
+    def _folders(self, limit: int) -> Sequence[str]:
+        with self._lease("list", "") as wire:
+            found = [name for name, attributes in Requests(wire).entries(self._directory) if attributes.is_directory]
+        return [name for name in found if name not in (".", "..")][:limit]
 
     def _open(self, stack: ExitStack, name: str, offset: int, version: str | None) -> Iterator[bytes] | None:
         with ExitStack() as opening:
-            client = opening.enter_context(self._sessions.lease(self.location, bulk=True))
+            wire = opening.enter_context(self._sessions.lease(self.location, bulk=True))
             with self._translated("read", name):
-                requests = Requests(client)
+                requests = Requests(wire)
                 handle = _or_none(lambda: requests.open_for_reading(self._path(name)))
                 if handle is None:
-                    self._require_directory(client)
+                    self._require_directory(wire)
                     return None
                 found = requests.fstat(handle)
                 self._require_file(found, name)
@@ -147,22 +215,26 @@ class SftpEndpoint:
         with self._translated("read", name):
             requests.close(handle)
 
-    def _delete(self, path: str, name: str) -> None:
-        with self._lease("delete", name) as client:
-            requests = Requests(client)
-            try:
-                requests.remove(path)
-            except SftpStatus as status:
-                if status.code != pipeline.NO_SUCH_FILE:
-                    raise
-                self._require_directory(client)
+    def _delete(self, names: Sequence[str], paths: Sequence[str]) -> dict[str, FileflowError]:
+        with self._lease("delete", names[-1]) as wire:
+            answers = Requests(wire).remove(paths)
+            refused = {name: status for name, status in zip(names, answers, strict=True) if status is not None}
+            if any(status.code == pipeline.NO_SUCH_FILE for status in refused.values()):
+                self._require_directory(wire)
+        return {
+            name: self._refused(status, "delete", self.location.uri(name))
+            for name, status in refused.items()
+            if status.code != pipeline.NO_SUCH_FILE
+        }
 
-    def _discard(self, name: str) -> None:
+    def _discard(self, names: Sequence[str]) -> None:
         """Remove what an unfinished put left behind, over another channel if need be."""
         try:
-            self._delete(self.location.path(name), name)
+            left = self._delete(names, [self.location.path(name) for name in names])
         except FileflowError as error:
-            logger.warning("%s may be left behind: %s", self.location.uri(name), error.reason)
+            left = dict.fromkeys(names, error)
+        for name, why in left.items():
+            logger.warning("%s may be left behind: %s", self.location.uri(name), why.reason)
 
     def _again(self, operation: Callable[[], T]) -> T:
         """Repeat an operation that does no harm once, where the connection broke under it."""
@@ -172,16 +244,24 @@ class SftpEndpoint:
             logger.info("%s; once more", error.reason)
         return operation()
 
-    def _require_directory(self, client: paramiko.SFTPClient) -> None:
+    def _require_directory(self, wire: Wire) -> None:
         """Raise LocationMissing where "no such file" meant the directory."""
-        if self._directory_seen or _has_virtual_directories(client):
+        if self._directory_seen or _VIRTUAL_DIRECTORIES in wire.server:
             return
-        found = _or_none(lambda: Requests(client).stat(self._directory))
+        found = _or_none(lambda: Requests(wire).stat(self._directory))
         if found is None:
             raise LocationMissing(f"there is no directory {self.location.uri()}")
         if not found.is_directory and found.mode is not None:
             raise LocationMissing(f"{self.location.uri()} is not a directory")
         self._directory_seen = True
+
+    def _require_all(self, upload: Upload, written: int, shown: int | None) -> None:
+        """Raise where the server took every byte but shows fewer; where it shows none, its word must do."""
+        if written != upload.size or upload.body.read(1):
+            raise TesterBug(f"the stream for {upload.name} does not hold {upload.size} bytes: {written} were written")
+        if shown is not None and shown != upload.size:
+            uri = self.location.uri(upload.name)
+            raise StorageFailed(f"the server acknowledged {upload.size} bytes of {uri} but shows {shown}")
 
     def _require_file(self, found: Attributes, name: str) -> None:
         if not found.is_file:
@@ -196,9 +276,9 @@ class SftpEndpoint:
         return self.location.path(checked(name))
 
     @contextmanager
-    def _lease(self, action: str, name: str, *, bulk: bool = False) -> Iterator[paramiko.SFTPClient]:
-        with self._translated(action, name), self._sessions.lease(self.location, bulk=bulk) as client:
-            yield client
+    def _lease(self, action: str, name: str, *, bulk: bool = False) -> Iterator[Wire]:
+        with self._translated(action, name), self._sessions.lease(self.location, bulk=bulk) as wire:
+            yield wire
 
     @contextmanager
     def _translated(self, action: str, name: str) -> Iterator[None]:
@@ -224,38 +304,6 @@ class SftpEndpoint:
         return StorageFailed(reason, evidence=evidence)
 
 
-def partial_name(name: str) -> str:
-    """Return the name that a file has while it is written, at most 255 bytes long.
-
-    >>> partial_name("a.csv")
-    '.a.csv.part'
-    """
-    partial = f"{_PREFIX}{name}{_SUFFIX}"
-    if len(partial.encode()) <= NAME_BYTES:
-        return partial
-    digest = hashlib.sha256(name.encode()).hexdigest()[:32]
-    return f"{_PREFIX}{digest}{_SUFFIX}"
-
-
-def _write(requests: Requests, handle: bytes, body: BinaryIO, size: int, name: str) -> None:
-    written = requests.write(handle, body, size)
-    requests.close(handle)
-    if written != size or body.read(1):
-        raise TesterBug(f"the stream for {name} does not hold {size} bytes: {written} were written")
-
-
-def _require_size(requests: Requests, path: str, size: int, uri: str) -> None:
-    """Raise where the server took every byte but shows fewer; where it shows none, its word must do."""
-    try:
-        shown = requests.stat(path).size
-    except SftpStatus as status:
-        if status.code != pipeline.PERMISSION_DENIED:
-            raise
-        return
-    if shown is not None and shown != size:
-        raise StorageFailed(f"the server acknowledged {size} bytes of {uri} but shows {shown}")
-
-
 def _or_none(question: Callable[[], T]) -> T | None:
     try:
         return question()
@@ -270,8 +318,3 @@ def _shown(name: str, found: Attributes) -> Stat:
         raise StorageFailed(f"the server does not tell the size of {name}")
     modified = None if found.mtime is None else float(found.mtime)
     return Stat(name=name, size=found.size, version=found.version, modified=modified)
-
-
-def _has_virtual_directories(client: paramiko.SFTPClient) -> bool:
-    channel = client.get_channel()
-    return channel is not None and _VIRTUAL_DIRECTORIES in channel.get_transport().remote_version

@@ -14,6 +14,7 @@ import paramiko
 from pytest_fileflow.endpoints.line import DEFAULT_TIMEOUTS, Route, Timeouts
 from pytest_fileflow.endpoints.login import KNOWN_HOSTS, Login
 from pytest_fileflow.endpoints.pipeline import SftpStatus
+from pytest_fileflow.endpoints.wire import Wire
 from pytest_fileflow.errors import (
     ConnectionLost,
     FileflowError,
@@ -86,11 +87,12 @@ class SshSessions:
         self._known_hosts = tuple(known_hosts)
         self._timeouts = timeouts
         self._sessions: dict[_Key, _Session] = {}
+        self._turns: dict[Route, threading.Lock] = {}
         self._lock = threading.Lock()
         self._closed = False
 
     @contextmanager
-    def lease(self, location: SftpLocation, *, bulk: bool = False) -> Iterator[paramiko.SFTPClient]:
+    def lease(self, location: SftpLocation, *, bulk: bool = False) -> Iterator[Wire]:
         """Lend a channel for one operation; nobody else uses it meanwhile.
 
         ``bulk`` is for transfers: one of the location's ``max_sessions`` channels is kept free of
@@ -106,7 +108,7 @@ class SshSessions:
         loan = session.acquire(location.max_sessions, bulk=bulk)
         fate = _Fate(reusable=False)
         try:
-            yield loan.client
+            yield loan.wire
             fate = _Fate(reusable=True)
         except SftpStatus:
             fate = _Fate(reusable=True)
@@ -116,6 +118,16 @@ class SshSessions:
             raise
         finally:
             session.release(loan, fate)
+
+    def login(self, location: SftpLocation) -> Login:
+        """Return how one logs in at a location, for a connection of one's own."""
+        who, limits = (location.username, location.secret_arn, self._credentials), self._timeouts
+        return Login(self._route(location), *who, self._known_hosts, limits)
+
+    def turn(self, location: SftpLocation) -> threading.Lock:
+        """Return what strangers hold at a server while they knock: it counts them (MaxStartups), friends too."""
+        with self._lock:
+            return self._turns.setdefault(self._route(location), threading.Lock())
 
     def close(self) -> None:
         """End all sessions; a later lease is refused."""
@@ -127,20 +139,13 @@ class SshSessions:
             session.close()
 
     def _session(self, location: SftpLocation) -> _Session:
-        key = _Key(self._route(location), location.username, location.secret_arn)
+        login = self.login(location)
+        key = _Key(login.route, login.username, login.secret_arn)
         with self._lock:
             if self._closed:
                 raise Interrupted(f"the SSH sessions are closed, so {location.uri()} cannot be reached")
             session = self._sessions.get(key)
             if session is None:
-                login = Login(
-                    key.route,
-                    key.username,
-                    key.secret_arn,
-                    self._credentials,
-                    self._known_hosts,
-                    self._timeouts,
-                )
                 session = self._sessions[key] = _Session(login)
         return session
 
@@ -159,7 +164,7 @@ class _Link:
 
     transport: paramiko.Transport
     channels: int = 0
-    idle: list[paramiko.SFTPClient] = field(default_factory=list)
+    idle: list[Wire] = field(default_factory=list)
     lent: int = 0
     retired: bool = False
 
@@ -167,7 +172,7 @@ class _Link:
 @dataclass(frozen=True)
 class _Loan:
     link: _Link
-    client: paramiko.SFTPClient
+    wire: Wire
     bulk: bool
 
 
@@ -200,7 +205,7 @@ class _Session:
                 if refusals >= REFUSALS:
                     raise self._no_channel(refused) from refused
                 time.sleep(REFUSAL_SECONDS * refusals)
-            except BaseException:
+            except BaseException:  # Ctrl-C too: a place that is not given back is lost to all others
                 self._give_place(bulk=bulk)
                 raise
 
@@ -210,11 +215,11 @@ class _Session:
         with self._free:
             given_up = fate.retire or link.retired
             if fate.reusable and not given_up:
-                link.idle.append(loan.client)
+                link.idle.append(loan.wire)
             else:
                 link.channels -= 1
         if not fate.reusable and not given_up:
-            _close(loan.client)
+            _close(loan.wire)
         self._unlend(link, retire=fate.retire)
         self._give_place(bulk=loan.bulk)
 
@@ -262,32 +267,32 @@ class _Session:
 
     def _lend(self, *, bulk: bool) -> _Loan:
         link = self._live_link()
-        client = self._idle_one(link)
+        wire = self._idle_one(link)
         try:
-            return _Loan(link, client or self._new_one(link), bulk)
+            return _Loan(link, wire or self._new_one(link), bulk)
         except BaseException as error:
             self._unlend(link, retire=isinstance(error, NetworkError))
             raise
 
-    def _idle_one(self, link: _Link) -> paramiko.SFTPClient | None:
+    def _idle_one(self, link: _Link) -> Wire | None:
         with self._free:
             link.lent += 1
             while link.idle:
-                client = link.idle.pop()
-                if not _is_closed(client):
-                    return client
+                wire = link.idle.pop()
+                if not wire.closed:
+                    return wire
                 link.channels -= 1
         return None
 
-    def _new_one(self, link: _Link) -> paramiko.SFTPClient:
+    def _new_one(self, link: _Link) -> Wire:
         # One at a time: paramiko keeps the last error of a transport, and two would take each other's.
         with self._opening:
             if link.retired:
                 raise ConnectionLost(f"the connection to {self._login.route} was given up")
-            client = self._open(link.transport)
+            wire = self._open(link.transport)
             with self._free:
                 link.channels += 1
-        return client
+        return wire
 
     def _unlend(self, link: _Link, *, retire: bool) -> None:
         with self._free:
@@ -331,7 +336,7 @@ class _Session:
         if self._link is link:
             self._link = None
 
-    def _open(self, transport: paramiko.Transport) -> paramiko.SFTPClient:
+    def _open(self, transport: paramiko.Transport) -> Wire:
         """Return a new SFTP channel.
 
         Raises:
@@ -345,12 +350,12 @@ class _Session:
             channel.settimeout(limits.operation)
             with _watchdog(limits.channel, channel):
                 channel.invoke_subsystem("sftp")
-                client = paramiko.SFTPClient(channel)
+                wire = Wire(channel)
         except paramiko.ChannelException:
             raise
         except BROKEN as error:
             raise self._not_opened(transport, error) from error
-        return client
+        return wire
 
     def _not_opened(self, transport: paramiko.Transport, error: Exception) -> FileflowError:
         where, user = str(self._login.route), self._login.username
@@ -388,11 +393,6 @@ def _watchdog(seconds: float, channel: paramiko.Channel) -> Iterator[None]:
         timer.cancel()
 
 
-def _is_closed(client: paramiko.SFTPClient) -> bool:
-    channel = client.get_channel()
-    return channel is None or channel.closed
-
-
-def _close(given_up: paramiko.SFTPClient | paramiko.Channel) -> None:
+def _close(given_up: Wire | paramiko.Channel) -> None:
     with suppress(*BROKEN):  # nobody is left to be told
         given_up.close()

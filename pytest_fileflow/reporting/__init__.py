@@ -12,9 +12,19 @@ if TYPE_CHECKING:
 
 def register(config: pytest.Config, session: FlowSession) -> None:
     """Register what reports on the controller, for those plugins that are there."""
-    from pytest_fileflow.reporting.terminal import TerminalSummary
+    if session.settings.rehearse is None:
+        from pytest_fileflow.reporting.terminal import TerminalSummary
 
-    config.pluginmanager.register(TerminalSummary(session), "fileflow-summary")
+        config.pluginmanager.register(TerminalSummary(session), "fileflow-summary")
+    else:
+        from pytest_fileflow.reporting.rehearsal import RehearsalSummary
+
+        config.pluginmanager.register(RehearsalSummary(session), "fileflow-summary")
+    if session.settings.progress != "off":
+        from pytest_fileflow.reporting.progress import Shown
+
+        session.shown = Shown(session)
+        config.pluginmanager.register(session.shown, "fileflow-progress")
     if config.pluginmanager.hasplugin("html"):
         from pytest_fileflow.reporting.html import HtmlReport
 
@@ -23,3 +33,20 @@ def register(config: pytest.Config, session: FlowSession) -> None:
         from pytest_fileflow.reporting.controller import Controller
 
         config.pluginmanager.register(Controller(session), "fileflow-controller")
+
+
+def has_broken_flow(config: pytest.Config) -> bool:
+    """Return whether a flow could not be run, since its config is wrong."""
+    from pytest_fileflow.reporting.others import others
+
+    return any(other.is_config for other in others(config))
+
+
+def put_headline(report: pytest.TestReport, words: str) -> None:
+    """Let pytest's short summary and JUnit's ``message`` say the first line of a run's words, and not all of them.
+
+    Both take what they say from the report's crash message, which by default is the whole text.
+    """
+    crash = getattr(report.longrepr, "reprcrash", None)
+    if crash is not None and words and words.strip() in crash.message:
+        crash.message = words.partition("\n")[0]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
-import json
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from pytest_fileflow.model import format_size
+from pytest_fileflow.results.phases import duration, phases, phases_seconds, total_seconds
+from pytest_fileflow.results.words import bounded, encodable, evidence_lines, plain, plain_json, sentence
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,11 +28,12 @@ def make_record(case: Case, run: Run) -> Record:
     if run.verdict is None:
         raise ValueError(f"run {run.run_id} has no verdict yet")
     flow, name = case.flow, run.file.name
-    return {
+    record = {
         "schema": SCHEMA,
         "run_id": run.run_id,
         "flow_id": run.flow_id,
         "case": run.case,
+        "kind": case.kind,
         "direction": run.direction,
         "attempt": run.attempt,
         **_verdict(run.verdict),
@@ -44,22 +45,32 @@ def make_record(case: Case, run: Run) -> Record:
         "target": {"type": flow.target.type, "location": flow.target.uri(name)},
         "observed": _observed(run),
         "timeline": dict(run.timeline),
+        "phases_seconds": phases_seconds(run.timeline),
         "latency_seconds": round(run.latency.seconds, 3) if run.latency else None,
         "latency_resolution_seconds": round(run.latency.resolution, 3) if run.latency else None,
         "slo_seconds": flow.validation.expect_within_seconds,
-        "checks": [check.to_dict() for check in run.checks],
+        "checks": [{name: sentence(text) for name, text in check.to_dict().items()} for check in run.checks],
         # Evidence may come from anybody's endpoint or check; a record crosses processes, as plain JSON.
-        "evidence": json.loads(json.dumps({**run.evidence, **run.verdict.evidence}, default=str)),
+        "evidence": bounded(plain_json({**run.evidence, **run.verdict.evidence})),
         "residue": list(run.residue),
+        **_rehearsal(case),
     }
+    return {field: encodable(value) for field, value in record.items()}
+
+
+def _rehearsal(case: Case) -> Record:
+    """Return, for a rehearsal alone, which flow and fault it is of, and the cause that it must have."""
+    told = case.rehearsal
+    return {"rehearsal": {"flow_id": told.flow_id, "fault": told.fault, "must_be": told.cause}} if told else {}
 
 
 def _verdict(verdict: Verdict) -> Record:
     return {
         "outcome": verdict.outcome,
         "cause": verdict.cause,
-        "reason": verdict.reason,
-        "hint": verdict.hint,
+        # Both may quote a server: as they are kept here, they are shown everywhere.
+        "reason": None if verdict.reason is None else sentence(verdict.reason),
+        "hint": None if verdict.hint is None else sentence(verdict.hint),
     }
 
 
@@ -71,21 +82,32 @@ def _observed(run: Run) -> Record | None:
 
 def run_seconds(record: Record) -> float:
     """Return how long the run itself took, from its first stamp to its last."""
-    stamps = [datetime.fromisoformat(stamp.replace("Z", "+00:00")) for stamp in record["timeline"].values()]
-    return (max(stamps) - min(stamps)).total_seconds() if stamps else 0.0
+    return total_seconds(record["timeline"])
+
+
+def sends_file(record: Record) -> bool:
+    """Return whether this is the run of a transfer: contract, canary and negative cases only look, or try."""
+    return bool(record.get("kind", "transfer") == "transfer")
+
+
+PROPERTIES = (
+    *("run_id", "flow_id", "case", "direction", "attempt", "outcome", "cause", "reason", "hint"),
+    *("size", "sha256", "source", "target"),
+    *("latency_seconds", "latency_resolution_seconds", "slo_seconds"),
+)
 
 
 def properties(record: Record) -> list[tuple[str, str | int | float]]:
     """Return the flat facts of a record by the contract's names, for JUnit properties; absent ones are left out."""
     facts = {
-        **{name: record[name] for name in ("run_id", "flow_id", "case", "direction", "attempt", "outcome", "cause")},
-        "size": record["file"]["size"],
+        **record,
+        "size": record["file"]["size"] if sends_file(record) else None,
         "sha256": record["file"]["sha256"],
         "source": record["source"]["location"],
         "target": record["target"]["location"],
-        **{name: record[name] for name in ("latency_seconds", "latency_resolution_seconds", "slo_seconds")},
+        "slo_seconds": record["slo_seconds"] if sends_file(record) else None,
     }
-    return [(name, value) for name, value in facts.items() if value not in (None, "")]
+    return [(name, facts[name]) for name in PROPERTIES if facts[name] not in (None, "")]
 
 
 def summary_text(record: Record, where: str = "") -> str:
@@ -95,29 +117,81 @@ def summary_text(record: Record, where: str = "") -> str:
 
 def _summary_lines(record: Record, where: str) -> Iterator[str]:
     yield headline(record)
-    size = format_size(record["file"]["size"])
-    yield _line("flow", f"{record['flow_id']} [{record['case']}]  {record['direction']}  run {record['run_id']}")
-    yield _line("expected", f"{size} within {record['slo_seconds']:g} s at {record['target']['location']}")
-    yield _line("observed", _observed_text(record))
-    yield _line("source", record["source"]["location"])
+    yield from _what_was_run(record)
     for check in record["checks"]:
         if check["outcome"] == "failed":
             yield _line("check", f"{check['name']}: expected {check['expected']}, observed {check['observed']}")
     if record["cause"]:
         yield _line("cause", record["cause"])
         yield _line("hint", record["hint"])
-    yield from _evidence_lines(record["evidence"])
+    if took := phases(record["timeline"]):
+        yield _line("phases", ", ".join(f"{phase.title} {duration(phase.seconds)}" for phase in took))
+    for name, lines in evidence_lines(record["evidence"]):
+        for number, line in enumerate(lines):
+            yield _line("" if number else name, line)
     for name in record["residue"]:
         yield _line("residue", name)
     if where:
         yield _line("record", where)
 
 
+def _what_was_run(record: Record) -> Iterator[str]:
+    yield _line("flow", f"{record['flow_id']} [{record['case']}]  {record['direction']}  run {record['run_id']}")
+    if where := circumstances(record):
+        yield _line("where", where)
+    yield _line("expected", expected_text(record))
+    yield _line("observed", observed_text(record))
+    yield _line("source", record["source"]["location"])
+    if not sends_file(record):
+        yield _line("target", record["target"]["location"])
+
+
+def circumstances(record: Record) -> str:
+    """Return that a run was no run of the real system, with the faults that were switched on; else an empty text."""
+    if not record.get("sandbox"):
+        return ""
+    faults = ", ".join(record.get("faults", ()))
+    told = record.get("rehearsal")
+    must_be = f"; it must be {told['must_be'] or 'passed'}" if told else ""
+    return f"in the sandbox{f', with {faults} switched on' if faults else ''}{must_be}"
+
+
 def headline(record: Record) -> str:
-    """Return the verdict in one line: the cause and the sentence, or how long it took."""
+    """Return the verdict in one line: the cause and the sentence, or what was well."""
     if record["cause"]:
         return plain(f"{record['cause']}: {record['reason']}")
-    return f"passed: arrived intact after {latency_text(record)}"
+    if sends_file(record):
+        return f"passed: arrived intact after {latency_text(record)}"
+    return f"passed: {_KEPT[record['kind']]} ({_checks_passed(record)})"
+
+
+_KEPT = {"contract": "the contract is kept", "canary": "both ends answer", "rejects": "it was refused as it must be"}
+
+
+def _checks_passed(record: Record) -> str:
+    passed = sum(check["outcome"] == "passed" for check in record["checks"])
+    return f"{passed} of {len(record['checks'])} check{'' if len(record['checks']) == 1 else 's'} passed"
+
+
+def expected_text(record: Record) -> str:
+    """Return what should have come to pass."""
+    if sends_file(record):
+        size = format_size(record["file"]["size"])
+        return f"{size} within {record['slo_seconds']:g} s at {record['target']['location']}"
+    if record["kind"] == "rejects":
+        return f"{record['case'].removeprefix('rejects-')} is refused"
+    return "both ends answer" if record["kind"] == "canary" else "all that the flow needs is there and may be used"
+
+
+def observed_text(record: Record) -> str:
+    """Return what was seen in its place."""
+    observed = record["observed"]
+    if observed is not None:
+        return f"{observed['size']} bytes after {latency_text(record)} at {observed['location']}"
+    if not sends_file(record):
+        return _checks_passed(record)
+    was_part = (record["cause"] or "").startswith("partial.")
+    return "not verified, since it was never whole" if was_part else "nothing was verified at the target"
 
 
 def latency_text(record: Record) -> str:
@@ -127,27 +201,8 @@ def latency_text(record: Record) -> str:
     return f"{record['latency_seconds']:.2f} s (± {record['latency_resolution_seconds']:.2f} s)"
 
 
-def _observed_text(record: Record) -> str:
-    observed = record["observed"]
-    if observed is None:
-        return "nothing was verified at the target"
-    return f"{observed['size']} bytes after {latency_text(record)} at {observed['location']}"
-
-
-def _evidence_lines(evidence: Record) -> Iterator[str]:
-    for name, value in evidence.items():
-        lines = [str(line) for line in value] if isinstance(value, list) else str(value).splitlines()
-        for number, line in enumerate(lines or ["(empty)"]):
-            yield _line("" if number else name, line)
-
-
 def _line(name: str, text: str) -> str:
     return f"  {name:<10} {plain(text)}"
-
-
-def plain(text: str) -> str:
-    """Return a text with control characters written out: what a server or a log says must not steer a terminal."""
-    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
 
 
 def metrics_csv(record: Record) -> str:

@@ -27,19 +27,23 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, urlsplit
 
 from pytest_fileflow.errors import ConfigInvalid, NameNotResolved, SandboxFailed
+from pytest_fileflow.sandbox.places import sftp_place
+from pytest_fileflow.sandbox.spec import EarlierFile, plain_flow
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from pytest_fileflow.model import Flow, Location
+    from pytest_fileflow.model import Flow
+    from pytest_fileflow.sandbox.places import Place
+
+__all__ = ["EarlierFile", "Sandbox"]
 
 LOG_FILE = "sandbox.log"
 _PREFIX = "fileflow-sandbox-"
@@ -85,6 +89,7 @@ class Sandbox:
         self._where = where
         self._process = process
         self._servers: dict[tuple[str, int], tuple[int, str]] = {}
+        self._faulty: dict[Place, tuple[int, str]] = {}
         self._stopping = threading.Lock()
 
     def __repr__(self) -> str:
@@ -103,7 +108,7 @@ class Sandbox:
         Raises SandboxFailed with the sandbox's own words, or the command that installs what is
         missing.
         """
-        _check_installed()
+        check_installed()
         _remove_orphans()
         directory = Path(tempfile.mkdtemp(prefix=_PREFIX))
         process = None
@@ -112,7 +117,7 @@ class Sandbox:
             process = _spawn(directory)
             where = _Where(0, directory, secrets.token_urlsafe(24))
             port = _introduce(process, where, timeout)
-        except BaseException:
+        except BaseException:  # Ctrl-C too: nobody else knows of the process and its folder
             if process is not None:
                 _end(process, 0)
             _remove(directory)
@@ -154,28 +159,38 @@ class Sandbox:
             "no_proxy": local,
         }
 
-    def provision(self, flows: Iterable[Flow]) -> None:
-        """Make everything that flows name; the same flow again changes nothing.
+    def provision(self, flows: Iterable[Flow], earlier: Mapping[str, Sequence[EarlierFile]] | None = None) -> None:
+        """Make everything that flows name, and switch their faults on; the same flow again changes nothing.
+
+        ``earlier`` holds, by flow id, files of earlier runs that a flow may deliver as stale.
 
         Raises ConfigInvalid, after making all the others, where a flow names something that
-        cannot be made.
+        cannot be made, or has a fault that is not possible in it.
         """
-        told = self._call("flows", [_plain(flow) for flow in flows])
-        self._learn(told["servers"])
+        told = self._call("flows", [plain_flow(flow, (earlier or {}).get(flow.flow_id, ())) for flow in flows])
+        self._learn(told)
         if told["problems"]:
             reasons = (f"{flow_id}: {reason}" for flow_id, reason in told["problems"].items())
             raise ConfigInvalid(f"The sandbox cannot make what these flows name: {'; '.join(reasons)}.")
 
-    def route(self, host: str, port: int) -> tuple[str, int, str]:
+    def route(self, host: str, port: int, username: str = "", directory: str = "") -> tuple[str, int, str]:
         """Return where an SFTP server of the configs really is: address, port, ``SHA256:…`` of its host key.
 
+        A user's directory with faults of its own is reached at another port.
         Raises NameNotResolved where no provisioned flow names that server.
         """
+        faulty = self._faulty.get(sftp_place(host, port, username, directory)) if username else None
+        if faulty is not None:
+            return ("127.0.0.1", *faulty)
         if (host, port) not in self._servers:
             self._learn(self._call("servers", None))
         if (host, port) not in self._servers:
             raise NameNotResolved(f"The sandbox has no SFTP server {host}:{port}: no flow given to it names one.")
         return ("127.0.0.1", *self._servers[host, port])
+
+    def file(self, name: str) -> Path:
+        """Return a new path for a file that is to live as long as the sandbox."""
+        return self._where.directory / "tmp" / name
 
     def webhook_posts(self) -> list[dict[str, str]]:
         """Return what was posted to the URL that the sandbox's webhook secrets hold, oldest first."""
@@ -194,8 +209,10 @@ class Sandbox:
             _end(process, _STOP_SECONDS)
             _remove(self._where.directory)
 
-    def _learn(self, servers: Iterable[tuple[str, int, int, str]]) -> None:
+    def _learn(self, told: Mapping[str, Any]) -> None:
+        servers = told["servers"]
         self._servers.update({(host, port): (real, fingerprint) for host, port, real, fingerprint in servers})
+        self._faulty = {tuple(place): (real, fingerprint) for place, real, fingerprint in told["faulty"]}
 
     def _call(self, name: str, question: object) -> Any:
         """Ask the process through its private API."""
@@ -214,37 +231,8 @@ class Sandbox:
         return answer
 
 
-def _plain(flow: Flow) -> dict[str, object]:
-    """Return what the sandbox needs of a flow, as JSON-safe values."""
-    transfer = flow.transfer
-    return {
-        "flow_id": flow.flow_id,
-        "source": _plain_location(flow.source),
-        "target": _plain_location(flow.target),
-        "mode": transfer.mode,
-        "lambda_arn": transfer.lambda_arn,
-        "payload": transfer.payload,
-        "timeout_seconds": transfer.timeout_seconds,
-        "trigger_name": transfer.trigger_name,
-        "topics": list(_values(flow.alerts, "topic_arn")),
-        "webhook_secrets": list(_values(flow.alerts, "secret_arn")),
-    }
-
-
-def _plain_location(location: Location) -> dict[str, object]:
-    return {"type": location.type, **asdict(location)}
-
-
-def _values(block: Mapping[str, object], ending: str) -> Iterator[str]:
-    """Return the texts whose keys end in a word, at any depth."""
-    for key, value in block.items():
-        if isinstance(value, str) and key.endswith(ending):
-            yield value
-        elif isinstance(value, Mapping):
-            yield from _values(value, ending)
-
-
-def _check_installed() -> None:
+def check_installed() -> None:
+    """Raise SandboxFailed where what the sandbox needs is not installed."""
     missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
     if missing:
         raise SandboxFailed(

@@ -11,10 +11,11 @@ import shutil
 import signal
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from pytest_fileflow.sandbox import LOG_FILE, hold_lock
+from pytest_fileflow.sandbox import LOG_FILE, backends, hold_lock
 
 if TYPE_CHECKING:
     from pytest_fileflow.sandbox.aws import Gateway
@@ -53,21 +54,27 @@ class _Sandbox:
 
     def __init__(self, directory: Path, token: str) -> None:
         from pytest_fileflow.sandbox import aws
+        from pytest_fileflow.sandbox.lambda_api import FunctionLogs, Lambdas
         from pytest_fileflow.sandbox.routes import Routes
+        from pytest_fileflow.sandbox.s3_faults import S3Faults
+        from pytest_fileflow.sandbox.switches import Switches
+        from pytest_fileflow.sandbox.web import make_http_server
 
         self._token = token
         self._directory = directory
-        self._routes = Routes()
+        self._switches = Switches()
+        self._routes = Routes(self._switches)
         self._tables = aws.Tables()
-        self._logs = aws.FunctionLogs()
+        self._logs = FunctionLogs()
         self._sftp = _SftpSide(directory / "sftp")
         self._sftp.arrived = self._arrived
         self._gateway: Gateway = aws.Gateway(self._tables, token, self._private_api())
         self._gateway.arrived = self._arrived
-        self._server = aws.make_http_server(self._gateway)
+        self._gateway.faults = S3Faults(self._switches)
+        self._server = make_http_server(self._gateway)
         self.port = self._server.server_port
         self._pool = self._make_pool()
-        self._lambdas = self._gateway.lambdas = aws.Lambdas(self._tables, self._pool)
+        self._lambdas = self._gateway.lambdas = Lambdas(self._tables.functions, self._pool, self._is_throttled)
         self._provisioner: Any = None
         self._provisioning = threading.Lock()
         threading.Thread(target=self._server.serve_forever, daemon=True, name="http").start()
@@ -85,8 +92,7 @@ class _Sandbox:
     def _load(self) -> None:
         try:
             self._provision([])
-            import moto.logs.models
-            import moto.s3.responses  # noqa: F401
+            backends.preload()
         except Exception:  # noqa: BLE001 - logged; the first request that needs it raises it again
             _LOG.exception("a part of the sandbox could not be loaded")
 
@@ -94,9 +100,11 @@ class _Sandbox:
         return {
             "ping": lambda _: {"pid": os.getpid()},
             "flows": self._provision,
-            "servers": self._list_servers,
+            "servers": lambda _: self._list_servers(),
             "claim": self._claim,
             "settle": self._settle,
+            "park": self._park,
+            "asked_for": self._asked_for,
             "webhooks": lambda _: self._gateway.webhooks.posts(),
         }
 
@@ -119,14 +127,19 @@ class _Sandbox:
                 from pytest_fileflow.sandbox.provision import Provisioner
 
                 url = f"http://127.0.0.1:{self.port}/_fileflow/webhook/alerts"
-                self._provisioner = Provisioner(self._tables, self._routes, self._sftp, url)
+                self._provisioner = Provisioner(self._tables, self._routes, self._switches, self._sftp, url)
         made = self._provisioner.add(flows)
         if flows:
             threading.Thread(target=self._pool.warm, daemon=True, name="warm").start()
-        return {**made, "servers": self._list_servers(None)}
+        return {**made, **self._list_servers()}
 
-    def _list_servers(self, _: object) -> list[list[object]]:
-        return [[host, port, *real] for (host, port), real in self._sftp().addresses().items()]
+    def _list_servers(self) -> dict[str, object]:
+        servers = self._sftp()
+        faulty = [[place, *servers.faulty_address(place)] for place in self._switches.places() if place[0] == "SFTP"]
+        return {
+            "servers": [[host, port, *real] for (host, port), real in servers.addresses().items()],
+            "faulty": faulty,
+        }
 
     def _arrived(self, place: tuple[str, ...], name: str, event: dict[str, object]) -> None:
         for function in self._routes.appeared(place, name):
@@ -140,14 +153,38 @@ class _Sandbox:
         claim, known = self._routes.claim(function, question["event"], question["request_id"], question["skip"])
         if claim is None:
             return {"job": None, "known": known}
+        route, switches = claim.route, self._switches
         job = {
             "claim_id": claim.claim_id,
-            "flow_id": claim.route.flow_id,
+            "flow_id": route.flow_id,
             "name": claim.name,
-            "source": describe(claim.route.source, self._sftp),
-            "target": describe(claim.route.target, self._sftp),
+            "source": describe(route.source, self._sftp, faulty=switches.at_side(route.flow_id, "source")),
+            "target": describe(route.target, self._sftp, faulty=switches.at_side(route.flow_id, "target")),
+            "asked": self._pool.asked(question["request_id"]) or time.time(),
+            "faults": switches.of_transfer(route.flow_id),
+            "earlier": switches.earlier(route.flow_id),
         }
         return {"job": job, "known": True}
+
+    def _park(self, told: dict[str, Any]) -> object:
+        self._pool.park(told["request_id"], told["limit"])
+        return {}
+
+    def _is_throttled(self, function: str, event: object) -> bool:
+        return any(self._switches.is_throttled(flow_id) for flow_id in self._routes.flows_meant(function, event))
+
+    def _asked_for(self, question: dict[str, Any]) -> object:
+        from pytest_fileflow.sandbox.provision import describe
+        from pytest_fileflow.sandbox.routes import function_name
+
+        asked = self._routes.asked_for(function_name(question["function"]), question["event"])
+        at = self._switches.at_side
+        return {
+            "files": [
+                {"name": name, "source": describe(route.source, self._sftp, faulty=at(route.flow_id, "source"))}
+                for route, name in asked
+            ]
+        }
 
     def _settle(self, told: dict[str, Any]) -> object:
         self._routes.settle(told["claim_id"], told["outcome"], told["owner"])

@@ -7,7 +7,6 @@ processes are enough for many functions.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 import os
@@ -16,8 +15,7 @@ import subprocess
 import sys
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Literal
 
@@ -35,18 +33,22 @@ RETRY_AFTER_SECONDS = (0.5, 1.0)
 
 _LOG = logging.getLogger(__name__)
 
-Kind = Literal["picked", "result", "error", "exit"]
+Kind = Literal["picked", "result", "error", "exit", "expired"]
 
 
 @dataclass(frozen=True)
 class Invocation:
-    """One event for one function; ``region`` is where its log is to be read. Times are seconds."""
+    """One event for one function; ``region`` is where its log is to be read. Times are seconds.
+
+    ``asked`` is when it was asked for, since the epoch.
+    """
 
     request_id: str
     arn: str
     body: bytes
     timeout_seconds: float
     region: str
+    asked: float = field(default_factory=time.time)
 
 
 @dataclass(frozen=True)
@@ -153,9 +155,15 @@ class _Instance:
                 kind, body = self._api.outbox.get(timeout=limit)
         except queue.Empty:
             return Answer(True, _timed_out(invocation.request_id, limit), self._text()), False
+        if kind == "expired":
+            return Answer(True, _timed_out(invocation.request_id, float(body)), self._text()), False
         if kind == "exit":
             return Answer(True, _exited(invocation.request_id, body.decode()), self._text()), False
         return Answer(kind == "error", body, self._text()), picked and self.alive
+
+    def expire(self, seconds: float) -> None:
+        """End what runs here as having run into a time limit of so many seconds."""
+        self._api.outbox.put(("expired", str(seconds).encode()))
 
     def close(self) -> None:
         """Kill the process and close its Runtime API."""
@@ -191,6 +199,16 @@ def _exited(request_id: str, how: str) -> bytes:
     return json.dumps({"errorType": "Runtime.ExitError", "errorMessage": message}).encode()
 
 
+@dataclass
+class _Running:
+    """An invocation and its process; ``is_parked`` while it takes no place, ``expires`` where it is to end early."""
+
+    invocation: Invocation
+    instance: _Instance
+    is_parked: bool = False
+    expires: threading.Timer | None = None
+
+
 class Pool:
     """A bounded number of runtime processes; what exceeds it waits in line.
 
@@ -220,23 +238,53 @@ class Pool:
         self._all: set[_Instance] = set()
         self._started = 0
         self._stopped = False
-        self._async = ThreadPoolExecutor(self.size, thread_name_prefix="lambda-async")
+        self._line: queue.SimpleQueue[tuple[Invocation, int] | None] = queue.SimpleQueue()
+        self._serving = 0
+        self._running: dict[str, _Running] = {}
 
     def invoke(self, invocation: Invocation) -> Answer:
         """Run an invocation now, or as soon as a process is free, and return its answer."""
-        with self._slots:
+        self._slots.acquire()
+        running = None
+        try:
             instance = self._take()
+            running = self._running[invocation.request_id] = _Running(invocation, instance)
             began = time.monotonic()
             answer, reusable = instance.run(invocation)
             self._put_back(instance, reusable)
+        finally:
+            self._end(invocation.request_id, running)
         answer = _with_report(invocation, answer, time.monotonic() - began)
         self._ended(invocation, answer)
         return answer
 
     def enqueue(self, invocation: Invocation, tries: int = 0) -> None:
         """Run an invocation in the background, and again after a failure, as AWS does."""
-        with self._lock, contextlib.suppress(RuntimeError):  # RuntimeError: shut down meanwhile
-            self._async.submit(self._try, invocation, tries)
+        with self._lock:
+            if self._serving < self.size:
+                self._serve_one_more()
+        self._line.put((invocation, tries))
+
+    def asked(self, request_id: str) -> float | None:
+        """Return when a running invocation was asked for, in seconds since the epoch."""
+        running = self._running.get(request_id)
+        return running.invocation.asked if running else None
+
+    def park(self, request_id: str, limit: float | None = None) -> None:
+        """Let a running invocation that just waits take nobody's place; end it after ``limit`` seconds, if given."""
+        with self._lock:
+            running = self._running.get(request_id)
+            if running is None:
+                return
+            if limit is not None:
+                running.expires = threading.Timer(limit, running.instance.expire, (limit,))
+                running.expires.daemon = True
+                running.expires.start()
+            if running.is_parked:
+                return
+            running.is_parked = True
+            self._serve_one_more()
+        self._slots.release()
 
     def warm(self) -> None:
         """Start a process ahead of the first invocation, unless there is one."""
@@ -250,9 +298,28 @@ class Pool:
         with self._lock:
             self._stopped = True
             instances = list(self._all)
-        self._async.shutdown(wait=False, cancel_futures=True)
+        for _ in range(self._serving):
+            self._line.put(None)
         for instance in instances:
             instance.close()
+
+    def _serve_one_more(self) -> None:
+        """Start a thread that takes from the line; you hold the lock."""
+        self._serving += 1
+        threading.Thread(target=self._serve, daemon=True, name=f"lambda-async-{self._serving}").start()
+
+    def _serve(self) -> None:
+        while (waiting := self._line.get()) is not None and not self._stopped:
+            self._try(*waiting)
+
+    def _end(self, request_id: str, running: _Running | None) -> None:
+        with self._lock:
+            self._running.pop(request_id, None)
+            if running is not None and running.expires is not None:
+                running.expires.cancel()
+            if running is not None and running.is_parked:
+                return  # its place was given away already
+        self._slots.release()
 
     def _try(self, invocation: Invocation, tries: int) -> None:
         try:

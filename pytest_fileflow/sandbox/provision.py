@@ -7,12 +7,16 @@ import posixpath
 import re
 import threading
 import time
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from pytest_fileflow.model import S3Location, SftpLocation
-from pytest_fileflow.sandbox.aws import ACCOUNT, REGION
-from pytest_fileflow.sandbox.routes import Place, Route, is_data, sftp_place
+from pytest_fileflow.sandbox.backends import backend
+from pytest_fileflow.sandbox.places import Place, place_of
+from pytest_fileflow.sandbox.routes import Route, is_data
 from pytest_fileflow.sandbox.sftp import Account
+from pytest_fileflow.sandbox.switches import Switch
+from pytest_fileflow.sandbox.web import REGION
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -20,6 +24,7 @@ if TYPE_CHECKING:
     from pytest_fileflow.sandbox.aws import Tables
     from pytest_fileflow.sandbox.routes import Routes
     from pytest_fileflow.sandbox.sftp import SftpServers
+    from pytest_fileflow.sandbox.switches import Switches
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
@@ -30,9 +35,17 @@ class Provisioner:
     ``servers`` returns the SFTP side, once somebody needs it.
     """
 
-    def __init__(self, tables: Tables, routes: Routes, servers: Callable[[], SftpServers], webhook_url: str) -> None:
+    def __init__(
+        self,
+        tables: Tables,
+        routes: Routes,
+        switches: Switches,
+        servers: Callable[[], SftpServers],
+        webhook_url: str,
+    ) -> None:
         self._tables = tables
         self._routes = routes
+        self._switches = switches
         self._servers = servers
         self._webhook_url = webhook_url
         self._lock = threading.Lock()
@@ -61,20 +74,32 @@ class Provisioner:
                 self._account(location)
         for secret in _texts(flow.get("webhook_secrets")):
             self._tables.secrets.setdefault(secret, self._webhook_url)
+        logins = flow.get("logins")
+        for secret, names in logins.items() if isinstance(logins, dict) else ():
+            self._tables.secrets.setdefault(secret, json.dumps(dict.fromkeys(["routing_key", *names], "sandbox")))
         for topic in _texts(flow.get("topics")):
             self._topic(topic)
+        self._switch(route, flow)
         return route
+
+    def _switch(self, route: Route, flow: Mapping[str, Any]) -> None:
+        """Switch a flow's faults on, and those off that it no longer has."""
+        if flow.get("problems"):
+            raise ValueError("; ".join(flow["problems"]))
+        self._switches.set(route, map(Switch.parse, flow.get("faults", ())), flow.get("earlier", ()))
+        for place in (route.place, route.target_place):
+            if place[0] == "SFTP" and self._switches.at(place):
+                self._servers().ensure_faulty(place, partial(self._switches.at, place))
 
     def _bucket(self, name: str) -> None:
         if name in self._buckets:
             return
+        stored = backend("s3")
         from moto.s3.exceptions import S3ClientError
-        from moto.s3.models import s3_backends
 
-        backend = s3_backends[ACCOUNT]["aws"]
-        if name not in backend.buckets:
+        if name not in stored.buckets:
             try:
-                backend.create_bucket(name, REGION)
+                stored.create_bucket(name, REGION)
             except S3ClientError as error:
                 raise ValueError(f"the bucket {name!r} cannot be made: {error}") from None
         self._buckets.add(name)
@@ -127,18 +152,18 @@ class _Present:
 
     def _bucket(self, name: str) -> dict[str, list[str]]:
         if name not in self._folders:
-            from moto.s3.models import s3_backends
-
             folders = self._folders.setdefault(name, {})
-            for key in list(s3_backends[ACCOUNT]["aws"].get_bucket(name).keys):
+            for key in list(backend("s3").get_bucket(name).keys):
                 folder, slash, plain = key.rpartition("/")
                 if is_data(plain):
                     folders.setdefault(folder + slash, []).append(plain)
         return self._folders[name]
 
 
-def describe(location: S3Location | SftpLocation, servers: Callable[[], SftpServers]) -> dict[str, object]:
-    """Return one end of a transfer as the reference transfer is told of it."""
+def describe(
+    location: S3Location | SftpLocation, servers: Callable[[], SftpServers], *, faulty: bool
+) -> dict[str, object]:
+    """Return one end of a transfer as the reference transfer is told of it; ``faulty`` where its faults are met."""
     if isinstance(location, S3Location):
         return {
             "type": "S3",
@@ -146,13 +171,15 @@ def describe(location: S3Location | SftpLocation, servers: Callable[[], SftpServ
             "folder": location.key(""),
             "kms_key_arn": location.kms_key_arn,
         }
-    port, fingerprint = servers().address(location.host, location.port)
+    place = place_of(location)
+    server = servers().faulty_address(place) if faulty else servers().address(location.host, location.port)
+    port, fingerprint = server
     return {
         "type": "SFTP",
         "host": location.host,
         "port": location.port,
         "username": location.username,
-        "dir": sftp_place(location.host, location.port, location.username, location.dir)[-1],
+        "dir": place[-1],
         "secret_arn": location.secret_arn,
         "address": ["127.0.0.1", port],
         "fingerprint": fingerprint,

@@ -10,30 +10,30 @@ from __future__ import annotations
 import functools
 import itertools
 import json
-import posixpath
 import re
 import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
-from urllib.parse import unquote_plus
 
 from pytest_fileflow.model import S3Location, SftpLocation
+from pytest_fileflow.sandbox.asked import file_in
+from pytest_fileflow.sandbox.places import named_files, place_of
+from pytest_fileflow.sandbox.switches import Switches
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from pytest_fileflow.model import Location
+    from pytest_fileflow.sandbox.places import Place
 
 IMPLIED_FUNCTION = "fileflow-transfer"
 """The function of flows that start by themselves and name none."""
 
 SIDECARS = (".sha256", ".manifest.json")
+_TELLING = 8  # characters of a text in a payload from which on it may be a name or a run id
 _PLACEHOLDER = re.compile(r"\$\{([^}]*)\}")
 
-Place = tuple[str, ...]
-"""A folder: ``("S3", bucket, "folder/")`` or ``("SFTP", host, port, username, "/dir")``."""
-
-Outcome = Literal["moved", "failed", "foreign", "gone"]
+Outcome = Literal["moved", "failed", "foreign", "gone", "dropped"]
 
 
 def function_name(lambda_arn: str) -> str:
@@ -44,25 +44,6 @@ def function_name(lambda_arn: str) -> str:
     """
     _, _, rest = lambda_arn.rpartition(":function:")
     return rest.split(":", 1)[0]
-
-
-def place_of(location: Location) -> Place:
-    """Return the folder that a location names."""
-    if isinstance(location, S3Location):
-        return ("S3", location.bucket, location.key(""))
-    return sftp_place(location.host, location.port, location.username, location.dir)
-
-
-def sftp_place(host: str, port: int, username: str, directory: str) -> Place:
-    """Return a folder on an SFTP server, its path made absolute and plain."""
-    path = posixpath.normpath(posixpath.join("/", directory))
-    return ("SFTP", host, str(port), username, f"/{path.lstrip('/')}")
-
-
-def s3_place(bucket: str, key: str) -> tuple[Place, str]:
-    """Return the folder and the plain name of an object."""
-    folder, slash, name = key.rpartition("/")
-    return ("S3", bucket, folder + slash), name
 
 
 def is_data(name: str) -> bool:
@@ -104,7 +85,11 @@ def matches(template: object, value: object, *, more: bool = False) -> bool:
 
 @dataclass(frozen=True)
 class Route:
-    """A flow as its transfer sees it; ``trigger`` is the pattern of its trigger files' names."""
+    """A flow as its transfer sees it; ``trigger`` is the pattern of its trigger files' names.
+
+    ``probe`` is a further payload that the function knows, about a file by name; ``refuses`` one that
+    means nothing to it.
+    """
 
     flow_id: str
     function: str
@@ -114,11 +99,18 @@ class Route:
     target: Location
     timeout_seconds: float
     trigger: re.Pattern[str] | None = None
+    probe: object = None
+    refuses: object = None
 
     @property
     def place(self) -> Place:
         """Return the folder that the transfer takes files from."""
         return place_of(self.source)
+
+    @property
+    def target_place(self) -> Place:
+        """Return the folder that the transfer delivers to."""
+        return place_of(self.target)
 
     @classmethod
     def parse(cls, spec: Mapping[str, object]) -> Route:
@@ -134,6 +126,8 @@ class Route:
             target=_location(spec["target"]),
             timeout_seconds=min(float(timeout), 900.0) if isinstance(timeout, (int, float)) else 900.0,
             trigger=name_pattern(str(spec["trigger_name"])) if mode == "trigger_file" else None,
+            probe=spec.get("probe"),
+            refuses=spec.get("refuses"),
         )
 
 
@@ -165,7 +159,8 @@ class _Lane:
 class Routes:
     """Every route with what waits on it. All methods may be called from any thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, switches: Switches | None = None) -> None:
+        self._switches = switches or Switches()
         self._lock = threading.Lock()
         self._lanes: dict[str, _Lane] = {}
         self._by_place: dict[Place, list[_Lane]] = {}
@@ -221,11 +216,25 @@ class Routes:
         skipped = set(skip)
         with self._lock:
             wanted = self._wanted(function, event)
+            # What goes wrong in one flow must not keep the files of others from being moved first.
+            wanted.sort(key=lambda pair: self._switches.is_faulty(pair[0].route.flow_id))
             for lane, only in wanted:
                 for name in (only,) if only is not None else tuple(lane.waiting):
                     if name in lane.waiting and f"{lane.route.flow_id}/{name}" not in skipped:
                         return self._take(lane, name, request_id), True
             return None, bool(wanted)
+
+    def flows_meant(self, function: str, event: object) -> list[str]:
+        """Return the flows that an event asks for, narrowed to those whose files it names, where it does."""
+        with self._lock:
+            return [lane.route.flow_id for lane, _ in self._wanted(function, event)]
+
+    def asked_for(self, function: str, event: object) -> list[tuple[Route, str]]:
+        """Return the files that an invocation asks for by name, with their routes; a notification does not ask."""
+        if named_files(event):
+            return []
+        with self._lock:
+            return [(lane.route, name) for lane, name in self._wanted(function, event) if name is not None]
 
     def settle(self, claim_id: str, outcome: Outcome, owner: str | None = None) -> None:
         """Note what became of a claimed file; ``owner`` is the flow that its manifest names."""
@@ -297,7 +306,20 @@ class Routes:
     def _wanted(self, function: str, event: object) -> list[tuple[_Lane, str | None]]:
         """Return the lanes that an event asks for, each with the one name it is about, if it is."""
         named = [pair for place, name in named_files(event) for pair in self._named(function, place, name)]
-        return named or [(lane, None) for lane in self._addressed(function, event)]
+        asked = self._meant(self._addressed(function, event), event)
+        return named or [(lane, _asked_for(lane.route, event)) for lane in asked]
+
+    def _meant(self, lanes: list[_Lane], event: object) -> list[_Lane]:
+        """Leave out flows with faults where an event speaks of the files of other flows only.
+
+        Templated payloads of several flows may look alike; what was put in, a name or a run id, does not.
+        """
+        faulty = [lane for lane in lanes if self._switches.is_faulty(lane.route.flow_id)]
+        if not faulty or len(lanes) == 1:
+            return lanes
+        words = [word for word in _words(event) if len(word) >= _TELLING]
+        named = [lane for lane in lanes if any(word in name or name in word for name in lane.waiting for word in words)]
+        return [lane for lane in lanes if lane in named or lane not in faulty or not named]
 
     def _addressed(self, function: str, event: object) -> list[_Lane]:
         """Return the lanes whose payload this may be; most payloads are fixed, and found by their text."""
@@ -306,7 +328,10 @@ class Routes:
             *(lane for lane in self._templated.get(function, ()) if matches(lane.route.payload, event)),
         ]
         lanes = self._by_function.get(function, [])
-        return exact or [lane for lane in lanes if matches(lane.route.payload, event, more=True)]
+        probed = [lane for lane in lanes if _is_of(lane.route.probe, event)]
+        if exact or probed or any(_is_of(lane.route.refuses, event) for lane in lanes):
+            return probed or exact
+        return [lane for lane in lanes if matches(lane.route.payload, event, more=True)]
 
     def _named(self, function: str, place: Place, name: str) -> list[tuple[_Lane, str | None]]:
         triggered = self._triggered(place, name)
@@ -321,6 +346,23 @@ class Routes:
         return wanted
 
 
+def _words(value: object) -> list[str]:
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list):
+        return [word for part in value for word in _words(part)]
+    return [value] if isinstance(value, str) else []
+
+
+def _is_of(template: object, event: object) -> bool:
+    return template is not None and matches(template, event)
+
+
+def _asked_for(route: Route, event: object) -> str | None:
+    """Return the name of the one file that an invocation is about, if it is."""
+    return file_in(route.probe if _is_of(route.probe, event) else route.payload, event)
+
+
 def _subject(route: Route, trigger_file: str) -> str | None:
     match = route.trigger.fullmatch(trigger_file) if route.trigger else None
     return match.groupdict().get("file") if match else None
@@ -328,21 +370,3 @@ def _subject(route: Route, trigger_file: str) -> str | None:
 
 def _canonical(value: object) -> str:
     return json.dumps(value, sort_keys=True)
-
-
-def named_files(event: object) -> list[tuple[Place, str]]:
-    """Return the folders and names that a notification is about: S3's own form, or the SFTP servers'."""
-    if not isinstance(event, dict):
-        return []
-    try:
-        if event.get("source") == "sftp":
-            folder, _, name = str(event["path"]).rpartition("/")
-            return [(sftp_place(event["host"], int(event["port"]), event["username"], folder), name)]
-        return [_record(part["s3"]) for part in event.get("Records", ())]
-    except (KeyError, TypeError, ValueError):
-        return []  # a payload of a flow's own that only looks alike
-
-
-def _record(s3: Mapping[str, Mapping[str, object]]) -> tuple[Place, str]:
-    # AWS: the key is URL-encoded, with "+" for a space
-    return s3_place(str(s3["bucket"]["name"]), unquote_plus(str(s3["object"]["key"])))

@@ -11,22 +11,27 @@ import threading
 from concurrent.futures import TimeoutError as FutureTimeoutError  # its own class before Python 3.11
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 from urllib.parse import quote
 
 import asyncssh
 
-from pytest_fileflow.sandbox.routes import sftp_place
+from pytest_fileflow.sandbox.places import sftp_place
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Coroutine, Iterable
+    from collections.abc import Callable, Coroutine, Iterable
     from typing import Any
 
-    from pytest_fileflow.sandbox.routes import Place
+    from pytest_fileflow.sandbox.places import Place
+    from pytest_fileflow.sandbox.sftp_faults import FaultyServer
+    from pytest_fileflow.sandbox.switches import Switch
+
+    Faults = Callable[[], tuple[Switch, ...]]
 
 TRANSFER_VERSION = "SSH-2.0-fileflow_transfer"
 """How the reference transfer names itself in its SSH greeting: what it writes starts no transfer."""
 
+T = TypeVar("T")
 _START_SECONDS = 30.0
 _STOP_SECONDS = 3.0
 
@@ -40,9 +45,13 @@ class Arrived(Protocol):
 
 @dataclass
 class User:
-    """Who may log in, with which public keys (SSH wire format) or password, and their file tree."""
+    """Who may log in, with which public keys (SSH wire format) or password, their file tree, and where they write.
+
+    ``folders`` are those that flows name: nothing may appear outside of them.
+    """
 
     root: Path
+    folders: set[str] = field(default_factory=set)
     keys: set[bytes] = field(default_factory=set)
     password: str | None = field(default=None, repr=False)
 
@@ -61,7 +70,7 @@ class Account:
 
 @dataclass
 class Host:
-    """One server: its listener's port, its host key's fingerprint and its users by name."""
+    """One server: its listener's port, its host key with its fingerprint, and its users by name."""
 
     name: str
     configured_port: int
@@ -69,6 +78,7 @@ class Host:
     fingerprint: str
     acceptor: asyncssh.SSHAcceptor
     users: dict[str, User]
+    key: asyncssh.SSHKey
 
 
 class SftpServers:
@@ -78,6 +88,7 @@ class SftpServers:
         self._directory = directory
         self._arrived = arrived
         self._hosts: dict[tuple[str, int], Host] = {}
+        self._faulty: dict[tuple[Place, bool, float], FaultyServer] = {}
         self._connections: set[asyncssh.SSHServerConnection] = set()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True, name="sftp")
@@ -103,6 +114,24 @@ class SftpServers:
         """Return every server's real port and fingerprint by configured host and port."""
         return {key: (host.port, host.fingerprint) for key, host in list(self._hosts.items())}
 
+    def ensure_faulty(self, place: Place, faults: Faults) -> None:
+        """Serve a user's folder at an address of its own, with the faults that it has at any time."""
+        from pytest_fileflow.sandbox.sftp_faults import FaultyServer
+
+        way = _way_to(place, faults())
+        if way in self._faulty:
+            return
+        host = self._hosts[place[1], int(place[2])]
+        server = self._faulty[way] = FaultyServer(place, host, faults, self._arrived, self._connections)
+        self._run(server.listen(changed_key=way[1], delay=way[2]))
+
+    def faulty_address(self, place: Place) -> tuple[int, str]:
+        """Return the port at which a folder with faults is served, and the fingerprint that its server should have."""
+        host = self._hosts[place[1], int(place[2])]
+        servers = (server for (of_place, *_), server in reversed(self._faulty.items()) if of_place == place)
+        current = next(server for server in servers if _way_to(place, server.faults()) == server.way)
+        return current.port, host.fingerprint
+
     def names(self, host: str, port: int, username: str, directory: str) -> list[str]:
         """Return the files that lie in a user's folder."""
         folder = self._hosts[host, port].users[username].root / directory.lstrip("/")
@@ -122,6 +151,8 @@ class SftpServers:
     async def _close(self) -> None:
         for host in self._hosts.values():
             host.acceptor.close()
+        for server in self._faulty.values():
+            server.close()
         for connection in list(self._connections):
             connection.abort()
         tasks = asyncio.all_tasks() - {asyncio.current_task()}
@@ -135,6 +166,7 @@ class SftpServers:
             folder = f"{quote(host.name, safe='')}_{host.configured_port}"
             user = User(self._directory / f"h-{folder}" / f"u-{quote(account.username, safe='')}")
         (user.root / account.directory.lstrip("/")).mkdir(parents=True, exist_ok=True)
+        user.folders.add(account.directory)
         user.keys.add(account.key)
         user.password = account.password or user.password
         host.users[account.username] = user
@@ -143,37 +175,47 @@ class SftpServers:
         users: dict[str, User] = {}
         key = asyncssh.generate_private_key("ssh-ed25519")
 
-        def session(channel: asyncssh.SSHServerChannel[bytes]) -> _Session:
-            return _Session(channel, users, name, port, self._arrived)
+        def session(channel: asyncssh.SSHServerChannel[bytes]) -> Session:
+            return Session(channel, users, name, port, self._arrived)
 
-        # None where a default would read files or ask the network: configuration, GSS host name.
-        acceptor = self._run(
-            asyncssh.listen(
-                "127.0.0.1",
-                0,
-                config=None,
-                backlog=512,
-                compression_algs=None,
-                gss_host=None,
-                server_host_keys=[key],
-                server_factory=lambda: _Login(users, self._connections),
-                sftp_factory=session,
-                login_timeout=60,
-            )
-        )
-        host = Host(name, port, acceptor.get_port(), key.get_fingerprint(), acceptor, users)
+        acceptor = self._run(listen(key, lambda: Login(users, self._connections), session))
+        host = Host(name, port, acceptor.get_port(), key.get_fingerprint(), acceptor, users, key)
         self._hosts[name, port] = host
         return host
 
-    def _run(self, work: Awaitable[asyncssh.SSHAcceptor]) -> asyncssh.SSHAcceptor:
-        async def run() -> asyncssh.SSHAcceptor:
-            return await work
-
-        coroutine: Coroutine[Any, Any, asyncssh.SSHAcceptor] = run()
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(_START_SECONDS)
+    def _run(self, work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(_START_SECONDS)
 
 
-class _Login(asyncssh.SSHServer):
+async def listen(
+    key: asyncssh.SSHKey,
+    login: Callable[[], asyncssh.SSHServer],
+    session: Callable[[asyncssh.SSHServerChannel[bytes]], asyncssh.SFTPServer],
+) -> asyncssh.SSHAcceptor:
+    """Listen on 127.0.0.1 and a free port, with this host key."""
+    # None where a default would read files or ask the network: configuration, GSS host name.
+    return await asyncssh.listen(
+        "127.0.0.1",
+        0,
+        config=None,
+        backlog=512,
+        compression_algs=None,
+        gss_host=None,
+        server_host_keys=[key],
+        server_factory=login,
+        sftp_factory=session,
+        login_timeout=60,
+    )
+
+
+def _way_to(place: Place, faults: Iterable[Switch]) -> tuple[Place, bool, float]:
+    """Return what of a folder's faults takes a listener of its own: another host key, and the delay of answers."""
+    by_name = {fault.name: fault for fault in faults}
+    slow = by_name.get("slow_network")
+    return place, "changed_host_key" in by_name, (slow.amount or 0.0) if slow else 0.0
+
+
+class Login(asyncssh.SSHServer):
     """Checks keys and passwords; an unknown user is refused like a wrong key."""
 
     def __init__(self, users: dict[str, User], connections: set[asyncssh.SSHServerConnection]) -> None:
@@ -182,27 +224,34 @@ class _Login(asyncssh.SSHServer):
         self._connection: asyncssh.SSHServerConnection | None = None
 
     def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
+        """Count the connection."""
         self._connection = conn
         self._connections.add(conn)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - clients leave as they like
+        """Count it no longer."""
         if self._connection is not None:
             self._connections.discard(self._connection)
 
     def begin_auth(self, username: str) -> bool:  # noqa: ARG002 - a stranger is asked for a key like anyone
+        """Ask everybody for a key or password."""
         return True
 
     def public_key_auth_supported(self) -> bool:
+        """Take keys."""
         return True
 
     def validate_public_key(self, username: str, key: asyncssh.SSHKey) -> bool:
+        """Tell whether a key is one of the user's."""
         user = self._users.get(username)
         return user is not None and key.public_data in user.keys
 
     def password_auth_supported(self) -> bool:
+        """Take passwords where anybody has one."""
         return any(user.password for user in self._users.values())
 
     def validate_password(self, username: str, password: str) -> bool:
+        """Tell whether a password is the user's."""
         user = self._users.get(username)
         known = user.password if user else None
         return known is not None and hmac.compare_digest(known.encode(), password.encode())
@@ -221,7 +270,7 @@ def _session_ends() -> bool:
     return caller is not None and caller.f_code.co_name == "_cleanup"
 
 
-class _Session(asyncssh.SFTPServer):
+class Session(asyncssh.SFTPServer):
     """One client's view of its own tree; reports each upload that is complete under its name."""
 
     def __init__(
@@ -236,10 +285,13 @@ class _Session(asyncssh.SFTPServer):
         self._host, self._port, self._notify = host, port, arrived
         self._writing: dict[int, bytes] = {}
         self._is_transfer = channel.get_extra_info("client_version") == TRANSFER_VERSION
+        self._folders = users[self._username].folders
         super().__init__(channel, chroot=bytes(users[self._username].root))
 
     def open(self, path: bytes, pflags: int, attrs: asyncssh.SFTPAttrs) -> object:
         """Open a file; remember it where it is opened for writing."""
+        if pflags & (asyncssh.FXF_WRITE | asyncssh.FXF_APPEND | asyncssh.FXF_CREAT):
+            self._require_writable(path)
         opened = super().open(path, pflags, attrs)
         if pflags & (asyncssh.FXF_WRITE | asyncssh.FXF_APPEND):
             self._writing[id(opened)] = path
@@ -254,13 +306,27 @@ class _Session(asyncssh.SFTPServer):
 
     def rename(self, oldpath: bytes, newpath: bytes) -> None:
         """Rename a file, which arrives under its new name."""
+        self._require_writable(newpath)
         super().rename(oldpath, newpath)
         self._arrived(newpath)
 
     def posix_rename(self, oldpath: bytes, newpath: bytes) -> None:
         """Rename a file over another, which arrives under its new name."""
+        self._require_writable(newpath)
         super().posix_rename(oldpath, newpath)
         self._arrived(newpath)
+
+    def mkdir(self, path: bytes, attrs: asyncssh.SFTPAttrs) -> None:
+        """Make a folder."""
+        self._require_writable(path)
+        super().mkdir(path, attrs)
+
+    def _require_writable(self, path: bytes) -> None:
+        """Refuse what is outside of the folders that flows name; the transfer itself may write anywhere."""
+        plain = posixpath.normpath(posixpath.join("/", path.decode(errors="surrogateescape")))
+        inside = (plain == folder or plain.startswith(f"{folder.rstrip('/')}/") for folder in self._folders)
+        if not self._is_transfer and not any(inside):
+            raise asyncssh.SFTPPermissionDenied(f"{self._username} may not write in {posixpath.dirname(plain)}")
 
     def _arrived(self, path: bytes) -> None:
         if self._is_transfer:

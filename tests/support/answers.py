@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from types import TracebackType
 
 
@@ -22,13 +22,17 @@ class Request:
 
 @dataclass(frozen=True)
 class Answer:
-    """``length`` is what Content-Length claims, where that is not the truth; ``hold`` waits first."""
+    """``length`` is what Content-Length claims, where that is not the truth; ``hold`` waits first.
+
+    ``raw`` is written piece by piece in place of an HTTP answer, and then the connection is closed.
+    """
 
     status: int = 200
     body: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict)
     length: int | None = None
     hold: threading.Event | None = None
+    raw: Iterable[bytes] | None = None
 
 
 class AnswerServer:
@@ -51,6 +55,11 @@ class AnswerServer:
                 except ConnectionError:
                     self.close_connection = True
 
+            def handle_expect_100(self) -> bool:
+                super().handle_expect_100()
+                self.wfile.flush()  # or the client waits a second for it
+                return True
+
             def log_message(self, format: str, *args: object) -> None:  # noqa: A002 (the base class names it)
                 return
 
@@ -61,8 +70,8 @@ class AnswerServer:
                 self._say(outer._answer(request))
 
             def _say(self, answer: Answer) -> None:
-                if answer.hold is not None:
-                    answer.hold.wait(20)
+                if _said_raw(self, answer):
+                    return
                 self.send_response(answer.status)
                 claimed = len(answer.body) if answer.length is None else answer.length
                 for name, value in {**answer.headers, "Content-Length": str(claimed)}.items():
@@ -73,7 +82,7 @@ class AnswerServer:
                 self.wfile.flush()
                 self.close_connection = answer.length is not None
 
-            do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = _serve  # noqa: N815 (http.server's names)
+            do_GET = do_HEAD = do_PUT = do_POST = do_PATCH = do_DELETE = _serve  # noqa: N815 (http.server's names)
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
@@ -88,3 +97,16 @@ class AnswerServer:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join(5)
+
+
+def _said_raw(handler: BaseHTTPRequestHandler, answer: Answer) -> bool:
+    """Wait as long as an answer wants it; write one that is no HTTP, and return whether it was such."""
+    if answer.hold is not None:
+        answer.hold.wait(20)
+    if answer.raw is None:
+        return False
+    handler.close_connection = True
+    for piece in answer.raw:
+        handler.wfile.write(piece)
+        handler.wfile.flush()
+    return True

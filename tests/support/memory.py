@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import urllib.parse
 from collections import defaultdict
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -12,6 +13,7 @@ from pytest_fileflow.model import Stat
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
 
     from pytest_fileflow.errors import FileflowError
     from pytest_fileflow.model import Location, Transfer
@@ -40,6 +42,10 @@ class Storage:
         with self.lock:
             return self.files[place].get(name)
 
+    def remove(self, place: str, name: str) -> None:
+        with self.lock:
+            self.files[place].pop(name, None)
+
     def names(self, place: str) -> list[str]:
         with self.lock:
             return sorted(self.files[place])
@@ -54,6 +60,38 @@ class Storage:
             error = self.errors.get((operation, place))
         if error is not None:
             raise error
+
+
+class SharedStorage(Storage):
+    """The same in a folder, where what a killed process wrote outlives it."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self.folder = folder
+
+    def put(self, place: str, name: str, content: bytes) -> None:
+        path = self._path(place, name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fresh = path.with_name(f".{name}.part")
+        fresh.write_bytes(content)
+        fresh.replace(path)
+
+    def get(self, place: str, name: str) -> bytes | None:
+        path = self._path(place, name)
+        return path.read_bytes() if path.exists() else None
+
+    def remove(self, place: str, name: str) -> None:
+        self._path(place, name).unlink(missing_ok=True)
+
+    def names(self, place: str) -> list[str]:
+        folder = self._path(place, "")
+        return sorted(path.name for path in folder.glob("[!.]*"))
+
+    def everything(self) -> list[tuple[str, str]]:
+        return [(path.parent.name, path.name) for path in self.folder.glob("*/*")]
+
+    def _path(self, place: str, name: str) -> Path:
+        return self.folder / urllib.parse.quote(place, safe="") / name
 
 
 class MemoryEndpoint:
@@ -80,6 +118,12 @@ class MemoryEndpoint:
         names = [name for name in self.storage.names(self.place) if name.startswith(prefix)]
         return [self._stat(name, self.storage.get(self.place, name) or b"") for name in names[:limit]]
 
+    def folders(self, limit: int = 100) -> list[str]:
+        self.storage.enter("folders", self.place)
+        with self.storage.lock:
+            deeper = [place[len(self.place) :] for place in self.storage.files if place.startswith(self.place)]
+        return sorted({rest.split("/")[0] for rest in deeper if rest})[:limit]
+
     @contextmanager
     def open(self, name: str, offset: int = 0, version: str | None = None) -> Iterator[Iterator[bytes] | None]:
         self.storage.enter("open", self.place)
@@ -92,8 +136,7 @@ class MemoryEndpoint:
 
     def delete(self, name: str) -> None:
         self.storage.enter("delete", self.place)
-        with self.storage.lock:
-            self.storage.files[self.place].pop(name, None)
+        self.storage.remove(self.place, name)
 
     def _stat(self, name: str, content: bytes) -> Stat:
         return Stat(name, len(content), str(self.storage.version_of.get((self.place, name), 0)))
@@ -149,5 +192,4 @@ class World:
             if delivered is not None:
                 self.storage.put(target, name, delivered)
             if self.moves:
-                with self.storage.lock:
-                    self.storage.files[source].pop(name, None)
+                self.storage.remove(source, name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import struct
 import threading
+import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -14,14 +15,16 @@ _CHUNK = 65536
 
 
 class TcpProxy:
-    """Passes bytes on to a server until told to stall, to reset or to cut.
+    """Passes bytes on to a server until told to stall, to reset, to dawdle or to cut.
 
-    ``reset_after`` and ``stall_after`` count the bytes of one connection, both directions together.
+    ``reset_after`` and ``stall_after`` count the bytes of one connection, both directions together;
+    ``delay_seconds`` is how late each piece is passed on.
     """
 
     def __init__(self, host: str, port: int) -> None:
         self.reset_after: int | None = None
         self.stall_after: int | None = None
+        self.delay_seconds = 0.0
         self.connections = 0
         self.host = "127.0.0.1"
         self._target = host, port
@@ -101,6 +104,7 @@ class _Pair:
             while data := source.recv(_CHUNK):
                 self._count(len(data))
                 self._proxy._flowing.wait()
+                time.sleep(self._proxy.delay_seconds)
                 sink.sendall(data)
             sink.shutdown(socket.SHUT_WR)
         except OSError:

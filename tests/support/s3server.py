@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     import boto3
+    import pytest
 
 HOST = "127.0.0.1"
 
@@ -58,10 +60,30 @@ class MotoServer:
 
         return boto3.Session("AKIAFILEFLOWTESTS000", "not-a-secret", region_name="us-east-1")
 
+    def weak_session(self, *actions: str) -> boto3.Session:
+        """Return a session of a user who may do these actions only, and judge by that from now on."""
+        import boto3
+
+        iam = self.session().client("iam")
+        iam.create_user(UserName="weak")
+        statement = {"Effect": "Allow", "Action": list(actions) or ["sts:GetCallerIdentity"], "Resource": "*"}
+        policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+        iam.put_user_policy(UserName="weak", PolicyName="some", PolicyDocument=policy)
+        key = iam.create_access_key(UserName="weak")["AccessKey"]
+        self.enforce_permissions()
+        return boto3.Session(key["AccessKeyId"], key["SecretAccessKey"], region_name="us-east-1")
+
+    def fresh(self, monkeypatch: pytest.MonkeyPatch) -> MotoServer:
+        """Forget everything, and let every client that a test makes reach this server."""
+        self.reset()
+        for name, value in self.environment.items():
+            monkeypatch.setenv(name, value)
+        return self
+
     def reset(self) -> None:
         """Forget everything, and allow everything."""
         self.enforce_permissions(after_calls=None)
-        urllib.request.urlopen(urllib.request.Request(f"{self.url}/moto-api/reset", method="POST"), timeout=10)
+        urllib.request.urlopen(urllib.request.Request(f"{self.url}/moto-api/reset", method="POST"), timeout=60)
 
     def enforce_permissions(self, *, after_calls: int | None = 0) -> None:
         """Judge calls by IAM policies from the n-th call on; None switches that off."""
@@ -69,7 +91,7 @@ class MotoServer:
         request = urllib.request.Request(
             f"{self.url}/moto-api/reset-auth", calls.encode(), {"Content-Type": "text/plain"}, method="POST"
         )
-        urllib.request.urlopen(request, timeout=10)
+        urllib.request.urlopen(request, timeout=60)
 
 
 def _end_with_parent() -> None:

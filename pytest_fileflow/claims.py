@@ -1,0 +1,87 @@
+"""Which JSON and YAML files are flows: by their names, their folders, and what the command line names."""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_fileflow.config import may_hold_flow
+
+if TYPE_CHECKING:
+    from pytest_fileflow.settings import Settings
+
+SUFFIXES = (".json", ".yaml", ".yml")
+
+
+@dataclass(frozen=True)
+class Folder:
+    """What a folder settles for all its files: whether they must be flows, may be, or are our own records."""
+
+    path: Path
+    is_named: bool
+    is_below_flows: bool
+    is_results: bool
+
+
+@dataclass(frozen=True)
+class Claims:
+    """Which JSON and YAML files are flows.
+
+    Below ``named`` every such file must be a flow. Elsewhere a file is one if its name says so
+    (``x.flow.json``), or if it lies below a ``flows`` folder and has a ``flow_id``: other tools'
+    files are left alone, and so are the records below ``results``.
+    """
+
+    named: tuple[Path, ...]
+    root: Path
+    results: Path
+
+    def folder(self, path: Path) -> Folder:
+        """Return what a folder settles for its files."""
+        around = (path, *path.parents)
+        is_named = any(place in around for place in self.named)
+        return Folder(path, is_named, _below_flows(path, self.root), self.results in around)
+
+    def claims(self, path: Path, folder: Folder) -> bool:
+        """Return whether a file of a folder is to be read as a flow."""
+        if folder.is_results:
+            return False
+        if folder.is_named or path in self.named or Path(path.stem).suffix == ".flow":
+            return True
+        return folder.is_below_flows and may_hold_flow(path)
+
+
+def named_places(config: pytest.Config, settings: Settings) -> tuple[Path, ...]:
+    """Return the files and folders that the command line or the ini file names as flows.
+
+    A folder on the command line that is neither called ``flows`` nor free of Python tests is an
+    ordinary test folder, whose data files are nobody's flows.
+    """
+    if config.args_source is pytest.Config.ArgsSource.INVOCATION_DIR:
+        return settings.paths
+    here = config.invocation_params.dir
+    places = [Path(os.path.normpath(here / argument.split("::", 1)[0])) for argument in config.args]
+    patterns = config.getini("python_files")
+    return (*settings.paths, *(place for place in places if _holds_flows(place, config.rootpath, patterns)))
+
+
+def _holds_flows(place: Path, root: Path, patterns: list[str]) -> bool:
+    if not place.is_dir():
+        return place.suffix in SUFFIXES
+    return _below_flows(place, root) or not _has_python_tests(place, patterns)
+
+
+def _below_flows(folder: Path, root: Path) -> bool:
+    """Return whether a folder is called ``flows``, or one above it within the project is."""
+    inside = folder.relative_to(root).parts if folder == root or root in folder.parents else (folder.name,)
+    return "flows" in (inside or (folder.name,))
+
+
+def _has_python_tests(folder: Path, patterns: list[str]) -> bool:
+    names = (name for _, _, files in os.walk(folder) for name in files)
+    return any(fnmatch.fnmatch(name, pattern) for name in names for pattern in patterns)

@@ -1,0 +1,291 @@
+"""The faults that the sandbox can have: what each does, where, and the cause by which it must be caught."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from pytest_fileflow.suggest import nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pytest_fileflow.model import Flow, Location, Side
+
+Part = Literal["transfer", "function", "endpoint"]
+
+
+@dataclass(frozen=True)
+class FaultKind:
+    """One kind of fault.
+
+    ``part`` is what misbehaves: the transfer itself, the function that carries it out, or an end.
+    ``ends`` are the types of end it is possible at. ``unit`` says what a fault's amount means, and
+    ``amount`` is its default; it is ``least`` or more, and less than ``below``. ``bytes_needed`` is the
+    size of the smallest file that shows it. ``cause`` is the contract's; None where a good transfer
+    must still pass. In a given flow another cause may show first: :func:`expected_cause`.
+    """
+
+    name: str
+    does: str
+    cause: str | None
+    part: Part = "transfer"
+    ends: tuple[str, ...] = ("S3", "SFTP")
+    unit: str = ""
+    amount: float | None = None
+    least: float = 0
+    below: float = float("inf")
+    bytes_needed: int = 0
+
+
+_CORRUPT, _GONE = "content.corrupt", "location.missing"
+_TABLE = (
+    FaultKind("drop", "the transfer leaves the file at the source", "missing.not_picked_up"),
+    FaultKind("lose", "the transfer takes the file and delivers nothing", "missing.lost"),
+    FaultKind(
+        "delay",
+        "the transfer delivers late: by default SLO and half of the grace after the trigger",
+        "late",
+        unit="seconds",
+    ),
+    FaultKind(
+        "truncate",
+        "the file ends too early",
+        "partial.truncated",
+        unit="of the bytes are delivered",
+        amount=0.5,
+        below=1,
+        bytes_needed=1,
+    ),
+    FaultKind(
+        "oversize",
+        "zeros follow after the end of the file",
+        "partial.oversize",
+        unit="bytes",
+        amount=1024,
+        least=1,
+    ),
+    FaultKind(
+        "bit_flip", "one bit in the middle is another", _CORRUPT, unit="is the offset of its byte", bytes_needed=1
+    ),
+    FaultKind(
+        "block_swap", "two blocks (of 4 KiB, or half of a smaller file) changed places", _CORRUPT, bytes_needed=2
+    ),
+    FaultKind(
+        "zeros",
+        "a range in the middle is zeros",
+        "content.zeros",
+        unit="bytes",
+        amount=4096,
+        least=1,
+        bytes_needed=1,
+    ),
+    FaultKind("crlf", "every LF became CRLF", "content.newlines", bytes_needed=1),
+    FaultKind("bom", "a byte order mark was put before the file", "content.bom"),
+    FaultKind("gzip", "the file was compressed", "content.recompressed"),
+    FaultKind("reencode", "the bytes were taken for Latin-1 and written as UTF-8", "content.reencoded", bytes_needed=1),
+    FaultKind("stale", "the bytes and the manifest are those of an earlier run", "content.stale", bytes_needed=1),
+    FaultKind("misplace", "the file is delivered to another folder", "missing.misplaced"),
+    FaultKind("rename", "the file is delivered under another name", "missing.renamed"),
+    FaultKind("duplicate", "the file is delivered twice", "duplicate"),
+    FaultKind(
+        "slow_writer",
+        "the file grows slowly under its own name (in S3: a slow multipart upload)",
+        None,
+        unit="seconds",
+        amount=2.0,
+    ),
+    FaultKind(
+        "stalled_writer",
+        "the writer stops in the middle, and neither ends nor fails (in S3: a multipart upload)",
+        "partial.truncated",
+        bytes_needed=1,
+    ),
+    FaultKind("function_error", "the function raises an error", "trigger.function_error", "function"),
+    FaultKind("crash", "the function's process dies", "trigger.function_error", "function"),
+    FaultKind(
+        "timeout",
+        "the function hangs until its time limit, here half the SLO at most",
+        "trigger.timeout",
+        "function",
+    ),
+    FaultKind("throttle", "the function is throttled", "trigger.throttled", "function"),
+    FaultKind("rejected_key", "the server refuses the key", "auth.rejected", "endpoint", ("SFTP",)),
+    FaultKind("changed_host_key", "the server has another host key", "hostkey.mismatch", "endpoint", ("SFTP",)),
+    FaultKind("read_only_directory", "nothing can be written", "access.denied", "endpoint", ("SFTP",)),
+    FaultKind("missing_directory", "the directory is gone", _GONE, "endpoint", ("SFTP",)),
+    FaultKind("missing_bucket", "the bucket is gone", _GONE, "endpoint", ("S3",)),
+    FaultKind("denied_prefix", "S3 denies everything below the prefix", "access.denied", "endpoint", ("S3",)),
+    FaultKind("denied_kms_key", "the KMS key refuses", "kms.denied", "endpoint", ("S3",)),
+    FaultKind("connection_reset", "connections are reset while data flows", "net.reset", "endpoint"),
+    FaultKind("slow_network", "answers come late", None, "endpoint", unit="seconds each", amount=0.2),
+    FaultKind(
+        "disk_full", "the server's disk is full (S3 has none that fills up)", "storage.failed", "endpoint", ("SFTP",)
+    ),
+)
+
+FAULTS: Mapping[str, FaultKind] = {kind.name: kind for kind in _TABLE}
+FORM = "[source.|target.]NAME[:AMOUNT]"
+
+# By fault, the built-in patterns whose files it cannot change, and why.
+_UNCHANGED: Mapping[str, tuple[frozenset[str], str]] = {
+    "reencode": (frozenset(("csv", "jsonl", "fixedwidth", "fixed")), "hold nothing but ASCII"),
+    "block_swap": (frozenset(("fixed",)), "are the same line again and again"),
+}
+
+
+class FaultError(ValueError):
+    """A text names no fault; the message says what is wrong and what was meant."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A fault that is switched on: its kind's name, at which end, how much."""
+
+    name: str
+    side: Side | None = None
+    amount: float | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Fault:
+        """Return the fault of a text like ``truncate``, ``delay:5`` or ``source.rejected_key``.
+
+        Raises FaultError.
+        """
+        front, colon, number = text.partition(":")
+        end, dot, name = front.rpartition(".")
+        name = name.strip().replace("-", "_").lower()
+        if dot and end not in ("source", "target"):
+            raise FaultError(f"{text!r}: a fault is at the source or the target, not at {end!r}")
+        if name not in FAULTS:
+            meant = nearest(name, FAULTS)
+            known = f"did you mean {meant!r}?" if meant else f"one of {', '.join(FAULTS)}"
+            raise FaultError(f"{text!r} names no fault: {known}")
+        kind = FAULTS[name]
+        if dot and kind.part != "endpoint":
+            raise FaultError(f"{text!r}: {name} is a fault of the {kind.part}, and not of one end")
+        amount = _amount(text, kind, number) if colon else None
+        return cls(name, end if end in ("source", "target") else None, amount)  # type: ignore[arg-type]
+
+    @property
+    def kind(self) -> FaultKind:
+        """Return what is known of faults like this one."""
+        return FAULTS[self.name]
+
+    @property
+    def text(self) -> str:
+        """Return the text that this is parsed from."""
+        amount = "" if self.amount is None else f":{self.amount:g}"
+        return f"{f'{self.side}.' if self.side else ''}{self.name}{amount}"
+
+    @property
+    def quantity(self) -> float | None:
+        """Return how much: the amount given, or else the kind's default."""
+        return self.kind.amount if self.amount is None else self.amount
+
+    def side_in(self, flow: Flow) -> Side | None:
+        """Return the end of a flow that this fault is at, the target before the source.
+
+        None for faults of no end, and for those that are not possible in this flow.
+        """
+        if self.kind.part != "endpoint":
+            return None
+        sides: tuple[Side, ...] = (self.side,) if self.side else ("target", "source")
+        ends: dict[Side, Location] = {"source": flow.source, "target": flow.target}
+        return next((side for side in sides if self._fits(ends[side])), None)
+
+    def problem_in(self, flow: Flow) -> str | None:
+        """Return why this fault is not possible in a flow, or None."""
+        kind = self.kind
+        if kind.part == "endpoint":
+            return None if self.side_in(flow) else self._no_end(flow)
+        largest = max((variant.size for variant in flow.testdata.variants), default=0)
+        needed = int(self.amount or 0) + 1 if self.name == "bit_flip" else kind.bytes_needed
+        if largest < needed:
+            return f"{kind.name} needs a file of {needed} bytes or more; the largest of {flow.flow_id} has {largest}"
+        patterns, why = _UNCHANGED.get(self.name, (frozenset(), ""))
+        pattern = flow.testdata.pattern
+        return f"{kind.name} changes no file of pattern {pattern}: they {why}" if pattern in patterns else None
+
+    def _fits(self, location: Location) -> bool:
+        if self.name == "denied_kms_key" and getattr(location, "kms_key_arn", None) is None:
+            return False
+        return location.type in self.kind.ends
+
+    def _no_end(self, flow: Flow) -> str:
+        where = f"the {self.side}" if self.side else "neither end"
+        is_not = "is no" if self.side else "is"
+        ends = " and ".join(self.kind.ends)
+        more = " with a kms_key_arn" if self.name == "denied_kms_key" else ""
+        return f"{self.name} is a fault of {ends} ends{more}; {where} of {flow.flow_id} {is_not} such"
+
+
+def expected_cause(fault: Fault, flow: Flow) -> str | None:
+    """Return the cause by which a possible fault must be caught in a flow; None where the run must still pass."""
+    by_part = {"transfer": _of_transfer, "function": _of_function, "endpoint": _of_end}
+    return by_part[fault.kind.part](fault, flow)
+
+
+_SAME_SIZE = frozenset(("bit_flip", "block_swap", "zeros", "stale"))
+_BOM_BYTES = 3
+# What the tester's first look at a target does not show: only a write does.
+_SHOWN_BY_WRITING = frozenset(("read_only_directory", "disk_full", "denied_kms_key", "connection_reset"))
+
+
+def _of_transfer(fault: Fault, flow: Flow) -> str | None:
+    if flow.validation.checksum == "none" and _size_change(fault, flow) <= flow.validation.size_tolerance_bytes:
+        return None  # nobody looks at the bytes, and so many more or fewer are allowed
+    if fault.name == "delay":
+        return _of_time(fault.quantity, flow, "trigger.timeout" if _is_called(flow) else "missing.not_picked_up")
+    # At S3 nothing appears before its end; then all that a function shows which is waited for is that it goes on.
+    unfinished = "trigger.timeout" if flow.target.type == "S3" and _is_called(flow) else "partial.truncated"
+    if fault.name == "slow_writer":
+        return _of_time(fault.quantity, flow, unfinished)
+    return unfinished if fault.name == "stalled_writer" else fault.kind.cause
+
+
+def _size_change(fault: Fault, flow: Flow) -> float:
+    """Return by how many bytes a fault changes the largest file; infinity where that is not known beforehand."""
+    amount = fault.quantity or 0
+    if fault.name == "truncate":
+        return max(variant.size for variant in flow.testdata.variants) * (1 - amount)
+    changes = {**dict.fromkeys(_SAME_SIZE, 0.0), "bom": float(_BOM_BYTES), "oversize": amount}
+    return changes.get(fault.name, float("inf"))
+
+
+def _of_function(fault: Fault, flow: Flow) -> str | None:
+    # What the tester does not start itself just does not happen.
+    return fault.kind.cause if flow.transfer.mode == "invoke" else "missing.not_picked_up"
+
+
+def _of_end(fault: Fault, flow: Flow) -> str | None:
+    written_by_tester = fault.side_in(flow) == "source" or flow.contract.probe_target
+    if fault.name in _SHOWN_BY_WRITING and not written_by_tester:
+        return "trigger.function_error" if flow.transfer.mode == "invoke" else "missing.not_picked_up"
+    return fault.kind.cause
+
+
+def _of_time(seconds: float | None, flow: Flow, never: str) -> str | None:
+    if seconds is None:
+        return "late"
+    if seconds < flow.validation.expect_within_seconds:
+        return None
+    return "late" if seconds < flow.give_up_seconds else never
+
+
+def _is_called(flow: Flow) -> bool:
+    """Return whether somebody waits for the function to return."""
+    return flow.transfer.mode == "invoke" and flow.transfer.invocation == "RequestResponse"
+
+
+def _amount(text: str, kind: FaultKind, number: str) -> float:
+    if not kind.unit:
+        raise FaultError(f"{text!r}: {kind.name} takes no amount")
+    try:
+        amount = float(number)
+    except ValueError:
+        amount = -1.0
+    if not kind.least <= amount < kind.below:
+        bounds = f"{kind.least:g} or more" + (f" and less than {kind.below:g}" if kind.below < float("inf") else "")
+        raise FaultError(f"{text!r}: {number!r} is not a number of {bounds} ({kind.unit})")
+    return amount
