@@ -9,16 +9,23 @@ from typing import TYPE_CHECKING, Protocol
 from pytest_fileflow.model import CheckResult
 
 if TYPE_CHECKING:
-    from pytest_fileflow.model import Latency, Stat
+    from pytest_fileflow.model import Inside, Latency, Stat
 
 
 @dataclass(frozen=True)
 class Expected:
-    """What should have arrived: size and tolerance in bytes, hex SHA-256."""
+    """What should have arrived: size and tolerance in bytes, hex SHA-256.
+
+    ``inside`` are the files in it, from the outside in; ``rows`` and ``header`` are those of the
+    innermost one, where it has any.
+    """
 
     size: int
     sha256: str
     size_tolerance: int = 0
+    inside: tuple[Inside, ...] = ()
+    rows: int | None = None
+    header: str | None = None
 
 
 class StreamCheck(Protocol):

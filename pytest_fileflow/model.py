@@ -232,13 +232,29 @@ class Case:
 
 
 @dataclass(frozen=True)
+class Inside:
+    """A file inside another: what wraps it (``gzip``, ``zip``, ``pgp``), its size in bytes and hex SHA-256."""
+
+    wrapping: str
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True)
 class PayloadFile:
-    """The name, size in bytes and hex SHA-256 of a run's synthetic file."""
+    """The name, size in bytes and hex SHA-256 of a run's synthetic file.
+
+    ``inside`` are the files in it, from the outside in. ``rows`` is how many records the innermost
+    one has, and ``header`` its first line, where its pattern has any.
+    """
 
     name: str
     size: int
     sha256: str
     pattern: str = "random"
+    inside: tuple[Inside, ...] = ()
+    rows: int | None = None
+    header: str | None = None
 
     @property
     def sidecars(self) -> tuple[str, str]:

@@ -174,7 +174,14 @@ def verify(flow: Flow, run: Run, arrived: Arrived, tools: Tools) -> Run:
     Raises Changed where the file is no longer the one that was seen to arrive.
     """
     target = tools.endpoint(flow.target)
-    expected = checks.Expected(run.file.size, run.file.sha256, flow.validation.size_tolerance_bytes)
+    expected = checks.Expected(
+        run.file.size,
+        run.file.sha256,
+        flow.validation.size_tolerance_bytes,
+        run.file.inside,
+        run.file.rows,
+        run.file.header,
+    )
     further = [tools.registry.check_for(spec.name)(spec.options, expected) for spec in flow.validation.checks]
     sha256 = checks.Sha256Check(expected)
     is_read = flow.validation.checksum == "SHA256" or bool(further)
