@@ -184,9 +184,7 @@ def test_where_nothing_ran_nothing_is_proven(here, capsys):
 
 @pytest.mark.parametrize("since", ["7", "d", "-1d", "7 days", "2026-13-01", "", "0001-01-01T00+14:00"])
 def test_a_since_that_means_nothing_is_refused(here, capsys, since):
-    with pytest.raises(SystemExit) as caught:
-        main(["history", f"--since={since}"])
-    assert caught.value.code == 2
+    assert main(["history", f"--since={since}"]) == 2
     assert "is neither a span, as 7d, 24h or 2w, nor a date, as 2026-11-01" in capsys.readouterr().err
 
 
@@ -332,6 +330,5 @@ def test_a_reader_that_has_seen_enough_is_no_trouble(here):
 
 
 def test_the_command_says_its_version(capsys):
-    with pytest.raises(SystemExit):
-        main(["--version"])
+    assert main(["--version"]) == 0
     assert capsys.readouterr().out == f"pytest-fileflow {__version__}\n"

@@ -106,6 +106,12 @@ def test_only_the_plugin_side_knows_pytest_and_nobody_its_inside(path):
 
 
 @pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_only_the_command_line_knows_click(path):
+    roots = {name.split(".")[0] for name in imported(path, for_types=True)}
+    assert "click" not in roots or room(path) in {"cli", "commands"}
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_every_module_says_what_it_is_for(path):
     docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
     assert docstring
@@ -114,6 +120,7 @@ def test_every_module_says_what_it_is_for(path):
 
 def test_the_plugin_brings_nothing_heavy_along():
     heavy = "boto3 botocore paramiko cryptography jsonschema jsonschema_rs yaml moto asyncssh xdist pytest_html duckdb"
+    heavy += " click"
     program = f"import sys, pytest, pytest_fileflow.plugin; print([m for m in {heavy.split()} if m in sys.modules])"
     answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
     assert answer.stdout.strip() == "[]"

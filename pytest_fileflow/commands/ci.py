@@ -9,32 +9,16 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
+
 from pytest_fileflow import __version__
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Iterator
-
-    from pytest_fileflow.commands import Commands
 
 WORKFLOWS = Path(__file__).with_name("workflows")
 SYSTEMS = ("github", "gitlab")
 VERSION = "@VERSION@"  # in a workflow file: the version of the plugin that it installs
-
-
-def add(commands: Commands) -> None:
-    """Add the command."""
-    ci = commands.add_parser(
-        "ci",
-        help="write workflow files for GitHub or GitLab",
-        description=(
-            "Writes workflow files for the daily job, the hourly canary, the weekly stress sizes and the sandbox for "
-            "each change. A file that is there already is left alone, and the exit status is 1."
-        ),
-    )
-    ci.add_argument("system", choices=SYSTEMS, help="whose files")
-    ci.add_argument("folder", nargs="?", default=".", type=Path, help="the root of the repository (default here)")
-    ci.set_defaults(run=_ci)
 
 
 def workflow_files(system: str) -> Iterator[tuple[str, str]]:
@@ -45,10 +29,18 @@ def workflow_files(system: str) -> Iterator[tuple[str, str]]:
         yield file.relative_to(root).as_posix(), text
 
 
-def _ci(given: argparse.Namespace, _more: list[str]) -> int:
+@click.command("ci", short_help="write workflow files for GitHub or GitLab")
+@click.argument("system", type=click.Choice(SYSTEMS))
+@click.argument("folder", default=".", type=click.Path(path_type=Path))
+def command(system: str, folder: Path) -> int:
+    """Write workflow files for the daily job, the hourly canary, the weekly stress sizes and each change.
+
+    SYSTEM says whose files, and FOLDER is the root of the repository (default here). A file that is there already is
+    left alone, and the exit status is 1.
+    """
     there = 0
-    for path, text in workflow_files(given.system):
-        file = given.folder / path
+    for path, text in workflow_files(system):
+        file = folder / path
         try:
             written = _write(file, text)
         except OSError as error:

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import re
 import shutil
 import sys
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO
 
-from pytest_fileflow.commands.reading import add_reading, nothing_ran, read
+import click
+
+from pytest_fileflow.commands.completing import flow_ids
+from pytest_fileflow.commands.reading import Reading, nothing_ran, read, reading_options
 from pytest_fileflow.errors import FileflowError
 from pytest_fileflow.results.words import plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pytest_fileflow.commands import Commands
     from pytest_fileflow.reporting.history import Style
     from pytest_fileflow.results.history import FlowHistory, History
 
@@ -26,39 +28,46 @@ DETAILED_FLOWS = 5  # at most so many flows show their last runs, too
 NOT_PASSED, NOT_READ = 1, 2
 
 
-def add(commands: Commands) -> None:
-    """Add the command."""
-    history = commands.add_parser(
-        "history",
-        help="show what became of the flows over the last weeks, what fails now first",
-        description=(
-            "Shows a line a flow from the records of its runs: its state, success, latencies and last cause. "
-            "Exit status: 0 where every flow has passed, 1 where one is failing or could not be tested, "
-            "2 where nothing could be read."
-        ),
-    )
-    add_reading(history, flow_help="only flows whose id fits, each with its last runs")
-    history.add_argument("--runs", metavar="FLOW", help="only the last runs of this flow")
-    history.add_argument(
-        "--limit", type=_number, default=DEFAULT_RUNS, metavar="N", help=f"how many runs (default {DEFAULT_RUNS})"
-    )
-    history.add_argument("--json", action="store_true", help="print it as one JSON document")
-    history.add_argument(
-        "--athena-ddl",
-        metavar="PLACE",
-        help="print, instead, the table with which Athena reads the records of s3://bucket/prefix",
-    )
-    history.set_defaults(run=_history)
-
-
 def _number(text: str) -> int:
     if not text.isascii() or not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+        raise click.BadParameter(f"{text!r} is not a whole number above 0")
     return int(text)
 
 
-def _history(given: argparse.Namespace, _: list[str]) -> int:
-    return _table(given.athena_ddl) if given.athena_ddl is not None else _shown(given)
+@dataclass(frozen=True)
+class _Wish:
+    """What is to be shown, and how."""
+
+    reading: Reading
+    runs: str | None
+    limit: int
+    json: bool
+
+    @property
+    def flow(self) -> str | None:
+        """The pattern of ids that was asked for."""
+        return self.reading.flow
+
+
+@click.command("history", short_help="show what became of the flows over the last weeks, what fails now first")
+@reading_options(flow_help="only flows whose id fits, each with its last runs")
+@click.option("--runs", metavar="FLOW", shell_complete=flow_ids, help="only the last runs of this flow")
+@click.option(
+    "--limit", type=_number, default=str(DEFAULT_RUNS), metavar="N", help=f"how many runs (default {DEFAULT_RUNS})"
+)
+@click.option("--json", "as_json", is_flag=True, help="print it as one JSON document")
+@click.option(
+    "--athena-ddl",
+    metavar="PLACE",
+    help="print, instead, the table with which Athena reads the records of s3://bucket/prefix",
+)
+def command(reading: Reading, runs: str | None, limit: int, as_json: bool, athena_ddl: str | None) -> int:
+    """Show a line a flow from the records of its runs: its state, success, latencies and last cause.
+
+    Exit status: 0 where every flow has passed, 1 where one is failing or could not be tested, 2 where nothing could be
+    read.
+    """
+    return _shown(_Wish(reading, runs, limit, as_json)) if athena_ddl is None else _table(athena_ddl)
 
 
 def _table(place: str) -> int:
@@ -71,18 +80,18 @@ def _table(place: str) -> int:
     return 0
 
 
-def _shown(given: argparse.Namespace) -> int:
-    narrow = given.flow if given.runs is None else _literal(given.runs)
+def _shown(wish: _Wish) -> int:
+    narrow = wish.flow if wish.runs is None else _literal(wish.runs)
     try:
-        history = read(given, narrow)
+        history = read(wish.reading, narrow)
         flows = history.flows()
     except FileflowError as error:
         return _say(f"{error.cause}: {error.reason}")
     if not flows:
         for note in history.notes:
             sys.stderr.write(f"{note}\n")
-        return _say(f"{nothing_ran(given.runs or given.flow, given.places)}{_hint(given.runs)}")
-    lines = _document(given, history, flows) if given.json else _text(given, history, flows)
+        return _say(f"{nothing_ran(wish.runs or wish.flow, wish.reading.places)}{_hint(wish.runs)}")
+    lines = _document(wish, history, flows) if wish.json else _text(wish, history, flows)
     try:
         for line in lines:
             sys.stdout.write(f"{line}\n")
@@ -107,24 +116,24 @@ def _literal(flow_id: str) -> str:
     return re.sub(r"([*?[])", r"[\1]", flow_id)
 
 
-def _document(given: argparse.Namespace, history: History, flows: list[FlowHistory]) -> Iterator[str]:
+def _document(wish: _Wish, history: History, flows: list[FlowHistory]) -> Iterator[str]:
     from pytest_fileflow.results.history.document import document
 
-    wanted = flows if given.flow or given.runs else []
-    runs = {flow.flow_id: history.runs(flow.flow_id, given.limit) for flow in wanted}
+    wanted = flows if wish.flow or wish.runs else []
+    runs = {flow.flow_id: history.runs(flow.flow_id, wish.limit) for flow in wanted}
     yield json.dumps(document(flows, runs, history.notes, history.now), indent=2)
 
 
-def _text(given: argparse.Namespace, history: History, flows: list[FlowHistory]) -> Iterator[str]:
+def _text(wish: _Wish, history: History, flows: list[FlowHistory]) -> Iterator[str]:
     from pytest_fileflow.reporting.history import counts, runs_lines, table
 
     style = _style(sys.stdout)
-    if given.runs is None:
-        yield from table(flows, history.now, style, is_whole=given.flow is not None)
+    if wish.runs is None:
+        yield from table(flows, history.now, style, is_whole=wish.flow is not None)
         yield ""
-    if given.runs is not None or (given.flow is not None and len(flows) <= DETAILED_FLOWS):
+    if wish.runs is not None or (wish.flow is not None and len(flows) <= DETAILED_FLOWS):
         for flow in flows:
-            yield from runs_lines(flow, history.runs(flow.flow_id, given.limit), style)
+            yield from runs_lines(flow, history.runs(flow.flow_id, wish.limit), style)
             yield ""
     yield from history.notes
     yield counts(flows)

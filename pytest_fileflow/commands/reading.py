@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-import argparse
 import re
+from dataclasses import dataclass, fields
 from datetime import datetime, timedelta, timezone
+from functools import reduce, wraps
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import click
+
+from pytest_fileflow.commands.completing import flow_ids
 from pytest_fileflow.results.words import plain
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from pytest_fileflow.clients import AwsClients
     from pytest_fileflow.results.history import History
@@ -20,26 +24,6 @@ DEFAULT_PLACE = "fileflow-results"
 
 _SPAN = re.compile(r"(\d{1,5})([hdw])")
 _UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
-
-
-def add_reading(parser: argparse.ArgumentParser, flow_help: str) -> None:
-    """Add places, ``--flow``, ``--since``, ``--rollup``, ``--no-rollup`` and ``--sandbox``."""
-    parser.add_argument(
-        "places",
-        nargs="*",
-        default=[DEFAULT_PLACE],
-        metavar="PLACE",
-        help=f"results folders and s3://bucket/prefix places (default {DEFAULT_PLACE})",
-    )
-    parser.add_argument("--flow", metavar="GLOB", help=flow_help)
-    parser.add_argument("--since", type=_moment, metavar="7d|2026-11-01", help="how far to look back (default 30 days)")
-    parser.add_argument(
-        "--rollup",
-        metavar="FOLDER",
-        help="where to keep what was read, so that the next time only new records are (default the user's cache)",
-    )
-    parser.add_argument("--no-rollup", action="store_true", help="read every record, and keep nothing")
-    parser.add_argument("--sandbox", action="store_true", help="show runs of the sandbox too")
 
 
 def _moment(text: str) -> datetime:
@@ -51,17 +35,59 @@ def _moment(text: str) -> datetime:
         return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).astimezone(timezone.utc)
     except (ValueError, OverflowError):
         meant = f"{text!r} is neither a span, as 7d, 24h or 2w, nor a date, as 2026-11-01"
-        raise argparse.ArgumentTypeError(meant) from None
+        raise click.BadParameter(meant) from None
 
 
-def read(given: argparse.Namespace, flow: str | None) -> History:
+@dataclass(frozen=True)
+class Reading:
+    """Which records are to be read: of which places and flows, since when, and where what was read is kept."""
+
+    places: tuple[str, ...]
+    flow: str | None
+    since: datetime | None
+    rollup: Path | None
+    no_rollup: bool
+    sandbox: bool
+
+
+def reading_options(flow_help: str) -> Callable[[Callable[..., int]], Callable[..., int]]:
+    """Return a decorator that adds the places and options of reading, and passes them on as ``reading``."""
+    options = (
+        click.argument("places", nargs=-1, metavar="[PLACE]..."),
+        click.option("--flow", metavar="GLOB", shell_complete=flow_ids, help=flow_help),
+        click.option("--since", type=_moment, metavar="7d|2026-11-01", help="how far to look back (default 30 days)"),
+        click.option(
+            "--rollup",
+            type=click.Path(path_type=Path),
+            metavar="FOLDER",
+            help="where to keep what was read, so that the next time only new records are (default the user's cache)",
+        ),
+        click.option("--no-rollup", is_flag=True, help="read every record, and keep nothing"),
+        click.option("--sandbox", is_flag=True, help="show runs of the sandbox too"),
+    )
+
+    def decorated(callback: Callable[..., int]) -> Callable[..., int]:
+        @wraps(callback)
+        def with_reading(**given: Any) -> int:
+            own = {field.name: given.pop(field.name) for field in fields(Reading)}
+            own["places"] = own["places"] or (DEFAULT_PLACE,)
+            return callback(reading=Reading(**own), **given)
+
+        return reduce(lambda inner, option: option(inner), reversed(options), with_reading)
+
+    return decorated
+
+
+def read(reading: Reading, flow: str | None) -> History:
     """Read the history that was asked for, of flows whose id fits, and note what waits; raises FileflowError."""
     from pytest_fileflow.results.history import History
     from pytest_fileflow.results.history.rollup import default_folder
 
-    kept = None if given.no_rollup else Path(given.rollup) if given.rollup else default_folder()
-    history = History.open(given.places, _clients, since=given.since, flow=flow, sandbox=given.sandbox, rollups=kept)
-    history.notes += tuple(line for place in dict.fromkeys(given.places) for line in _waiting(place))
+    kept = None if reading.no_rollup else reading.rollup or default_folder()
+    history = History.open(
+        reading.places, _clients, since=reading.since, flow=flow, sandbox=reading.sandbox, rollups=kept
+    )
+    history.notes += tuple(line for place in dict.fromkeys(reading.places) for line in _waiting(place))
     return history
 
 

@@ -4,41 +4,34 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    import argparse
-
-    from pytest_fileflow.commands import Commands
+import click
 
 RESULTS = "fileflow-rehearsal"
 # pytest would rewrite the asserts of plugins before they are imported, and this one is running.
 QUIET = ("-W", "ignore:Module already imported so cannot be rewritten; pytest_fileflow")
 
 
-def add(commands: Commands) -> None:
-    """Add the command."""
-    rehearse = commands.add_parser(
-        "rehearse",
-        help="run flows in the sandbox once for each fault, and show which are caught, and by which cause",
-        usage="fileflow rehearse [--fault FAULT] [FILE_OR_FOLDER ...] [pytest's options]",
-        description=(
-            "Runs every flow in the sandbox: once as it is, and once for each fault that it can have. "
-            "Nothing outside is touched. Files, folders (default flows/) and every option of pytest may follow: "
-            "fileflow rehearse flows/acme.json -n 4"
-        ),
-    )
-    rehearse.add_argument(
-        "--fault",
-        action="append",
-        default=[],
-        metavar="[source.|target.]NAME[:AMOUNT]",
-        help="only this fault; may be given several times (default all)",
-    )
-    rehearse.set_defaults(run=_rehearse, takes_more=True)
+@click.command(
+    "rehearse",
+    short_help="run flows in the sandbox once for each fault, and show which are caught, and by which cause",
+    context_settings={"ignore_unknown_options": True},
+    options_metavar="[--fault FAULT]",
+)
+@click.option(
+    "--fault",
+    "faults",
+    multiple=True,
+    metavar="[source.|target.]NAME[:AMOUNT]",
+    help="only this fault; may be given several times (default all)",
+)
+@click.argument("more", nargs=-1, type=click.UNPROCESSED, metavar="[FILE_OR_FOLDER ...] [pytest's options]")
+def command(faults: tuple[str, ...], more: tuple[str, ...]) -> int:
+    """Run every flow in the sandbox: once as it is, and once for each fault that it can have.
 
-
-def _rehearse(given: argparse.Namespace, more: list[str]) -> int:
+    Nothing outside is touched. Files, folders (default flows/) and every option of pytest may follow:
+    fileflow rehearse flows/acme.json -n 4
+    """
     import pytest
 
     from pytest_fileflow.errors import SandboxFailed
@@ -53,7 +46,7 @@ def _rehearse(given: argparse.Namespace, more: list[str]) -> int:
     longest = SLO_SECONDS + GRACE_SECONDS
     sys.stdout.write(f"rehearsing in the sandbox, all at once: what never arrives is waited for {longest:g} s\n")
     sys.stdout.flush()
-    own = ["-q", *QUIET, f"--fileflow-rehearse={','.join(given.fault) or 'all'}"]
+    own = ["-q", *QUIET, f"--fileflow-rehearse={','.join(faults) or 'all'}"]
     if not any(argument.startswith("--fileflow-results") for argument in more):
         own.append(f"--fileflow-results={RESULTS}")
     if not any(Path(argument.partition("::")[0]).exists() for argument in more):

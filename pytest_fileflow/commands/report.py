@@ -3,60 +3,53 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from pytest_fileflow.commands.reading import add_reading, nothing_ran, read
+import click
+
+from pytest_fileflow.commands.reading import Reading, nothing_ran, read, reading_options
 from pytest_fileflow.errors import FileflowError
 from pytest_fileflow.results.words import plain
-
-if TYPE_CHECKING:
-    import argparse
-
-    from pytest_fileflow.commands import Commands
 
 DEFAULT_FILE = "report-history.html"
 DEFAULT_DAYS = 30
 NOT_WRITTEN = 2
 
 
-def add(commands: Commands) -> None:
-    """Add the command."""
-    report = commands.add_parser(
-        "report",
-        help="write an HTML page of what became of the flows over the last weeks",
-        description=(
-            "Writes one HTML file from the records of runs: for each flow its state, its last 30 days, its latencies "
-            "and its runs. It needs nothing from elsewhere. "
-            "Exit status: 0 where it was written, 2 where it could not be, or nothing ran."
-        ),
-    )
-    add_reading(report, flow_help="only flows whose id fits")
-    report.add_argument(
-        "-o", "--output", type=Path, default=Path(DEFAULT_FILE), metavar="FILE", help=f"default {DEFAULT_FILE}"
-    )
-    report.set_defaults(run=_report)
+@click.command("report", short_help="write an HTML page of what became of the flows over the last weeks")
+@reading_options(flow_help="only flows whose id fits")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    default=DEFAULT_FILE,
+    metavar="FILE",
+    help=f"default {DEFAULT_FILE}",
+)
+def command(reading: Reading, output: Path) -> int:
+    """Write one HTML file from the records of runs: each flow's state, last 30 days, latencies and runs.
 
-
-def _report(given: argparse.Namespace, _: list[str]) -> int:
+    It needs nothing from elsewhere. Exit status: 0 where it was written, 2 where it could not be, or nothing ran.
+    """
     from pytest_fileflow.reporting.page import page
 
-    given.since = given.since or _first_day()
+    since = reading.since or _first_day()
     try:
-        history = read(given, given.flow)
+        history = read(replace(reading, since=since), reading.flow)
         if not history.flows():
             for note in history.notes:
                 sys.stderr.write(f"{note}\n")
-            return _say(nothing_ran(given.flow, given.places))
-        text = page(history, given.places, given.since, given.flow)
+            return _say(nothing_ran(reading.flow, reading.places))
+        text = page(history, reading.places, since, reading.flow)
     except FileflowError as error:
         return _say(f"{error.cause}: {error.reason}")
     try:
-        _write(given.output, text.encode("utf-8", "backslashreplace"))
+        _write(output, text.encode("utf-8", "backslashreplace"))
     except OSError as error:
-        return _say(f"{given.output} cannot be written: {error.strerror or type(error).__name__}")
-    sys.stdout.write(f"{given.output}\n")
+        return _say(f"{output} cannot be written: {error.strerror or type(error).__name__}")
+    sys.stdout.write(f"{output}\n")
     return 0
 
 

@@ -6,46 +6,39 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
+
 from pytest_fileflow.settings import DEFAULT_RESULTS
 
 if TYPE_CHECKING:
-    import argparse
-
     from pytest_fileflow.clients import AwsClients
-    from pytest_fileflow.commands import Commands
     from pytest_fileflow.results.keeper import Keeper
 
 SECONDS = 3600.0
 
 
-def add(commands: Commands) -> None:
-    """Add the command."""
-    upload = commands.add_parser(
-        "upload",
-        help="deliver the records that wait for their store, and record the runs of killed sessions",
-        description=(
-            "Delivers the records that a store behind a network did not take at the time, and records the runs of "
-            "sessions that were killed as interrupted. Exit status: 0 nothing waits, 1 something still does, "
-            "2 it cannot be done."
-        ),
-    )
-    upload.add_argument(
-        "--results",
-        action="append",
-        default=[],
-        metavar="PLACE",
-        help=f"the results folder in which they wait (default {DEFAULT_RESULTS}/), "
-        "or s3://bucket/prefix or dynamodb://table to deliver to that place alone; may be given again",
-    )
-    upload.set_defaults(run=_upload)
+@click.command(
+    "upload", short_help="deliver the records that wait for their store, and record the runs of killed sessions"
+)
+@click.option(
+    "--results",
+    "names",
+    multiple=True,
+    metavar="PLACE",
+    help=f"the results folder in which they wait (default {DEFAULT_RESULTS}/), "
+    "or s3://bucket/prefix or dynamodb://table to deliver to that place alone; may be given again",
+)
+def command(names: tuple[str, ...]) -> int:
+    """Deliver the records that a store behind a network did not take at the time.
 
-
-def _upload(given: argparse.Namespace, _: list[str]) -> int:
+    The runs of sessions that were killed are recorded as interrupted. Exit status: 0 nothing waits, 1 something still
+    does, 2 it cannot be done.
+    """
     from pytest_fileflow.delivery import deliver, upload_command
     from pytest_fileflow.results.places import Place, PlaceError
 
     try:
-        places = list(map(Place.parse, given.results))
+        places = list(map(Place.parse, names))
     except PlaceError as error:
         return _cannot(f"--results: {error}")
     folders = [Path(place.name) for place in places if not place.is_remote]
