@@ -9,14 +9,25 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pytest_fileflow import __version__
-from pytest_fileflow.commands import ci, cloudwatch, completion, history, rehearse, report, upload
+from pytest_fileflow.commands import (
+    ci,
+    cloudwatch,
+    completion,
+    history,
+    init,
+    rehearse,
+    report,
+    schema,
+    upload,
+    validate,
+)
 from pytest_fileflow.suggest import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 # Each has a click command ``command`` that returns the exit status; help lists them in this order.
-COMMANDS = (history, report, rehearse, upload, cloudwatch, ci, completion)
+COMMANDS = (init, validate, schema, history, report, rehearse, upload, cloudwatch, ci, completion)
 
 INTERRUPTED = 130
 

@@ -216,3 +216,21 @@ def test_every_name_that_the_pattern_allows_can_be_selected(pytester: pytest.Pyt
 def test_the_variables_of_a_place_are_those_that_it_has() -> None:
     assert {"bucket"} == _PLACE_VARIABLES["S3"] - _PLACE_VARIABLES["SFTP"]
     assert {"host", "port", "username", "dir"} == _PLACE_VARIABLES["SFTP"] - _PLACE_VARIABLES["S3"]
+
+
+def resolved(part: dict[str, Any]) -> dict[str, Any]:
+    """Return a schema with what it refers to, as an editor shows it."""
+    while "$ref" in part:
+        own = {key: value for key, value in part.items() if key != "$ref"}
+        part = {**DEFS[part["$ref"].rpartition("/")[2]], **own}
+    return part
+
+
+def test_an_editor_can_explain_every_key_and_show_what_may_stand_there() -> None:
+    shows_itself = ("examples", "enum", "const", "default", "properties")
+    parts = [part for part, conditional in subschemas(schema()) if not conditional]
+    keys = [(name, resolved(each)) for part in parts for name, each in part.get("properties", {}).items()]
+    explained = [(name, each) for name, each in keys if set(each) != {"const"}]  # another place describes those
+    assert [name for name, each in explained if not {"title", "description"} <= set(each)] == []
+    silent = [name for name, each in explained if not any(key in each for key in shows_itself)]
+    assert [name for name, each in explained if name in silent and each.get("type") != "boolean"] == []

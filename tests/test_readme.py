@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from pytest_fileflow.causes import CAUSES
+from pytest_fileflow.cli import COMMANDS
 from pytest_fileflow.config import load_file, schema
 from pytest_fileflow.config.alerting import VARIABLES
 from pytest_fileflow.faults import FAULTS
@@ -79,6 +80,11 @@ def test_every_option_of_the_table_exists_and_every_option_is_in_it(pytester):
     listed = set(re.findall(r"`(--fileflow-[a-z-]+)", section("Options")))
     known = set(re.findall(r"--fileflow-[a-z-]+", pytester.runpytest_inprocess("--help").stdout.str()))
     assert listed == known
+
+
+def test_every_command_is_in_the_table_and_every_command_of_it_exists():
+    named = re.findall(r"^\| `fileflow (\w+)`", section("Commands"), re.MULTILINE)
+    assert sorted(named) == sorted(str(module.command.name) for module in COMMANDS)
 
 
 def test_the_table_of_causes_is_that_of_the_code():

@@ -42,7 +42,7 @@ def command(system: str, folder: Path) -> int:
     for path, text in workflow_files(system):
         file = folder / path
         try:
-            written = _write(file, text)
+            written = write_new(file, text)
         except OSError as error:
             sys.stderr.write(f"fileflow ci: {file} cannot be written: {error.strerror}\n")
             return 2
@@ -54,7 +54,7 @@ def command(system: str, folder: Path) -> int:
     return 1 if there else 0
 
 
-def _write(file: Path, text: str) -> bool:
+def write_new(file: Path, text: str) -> bool:
     """Return whether a file was written: nobody's own is replaced. Raises OSError."""
     file.parent.mkdir(parents=True, exist_ok=True)
     try:

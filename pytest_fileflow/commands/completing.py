@@ -20,10 +20,11 @@ _FLOW_ID = re.compile(rb"""\bflow_id["']?\s*:\s*["']?([A-Za-z0-9][A-Za-z0-9_.-]*
 
 def flow_ids(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
     """Return the ids below ``flows/`` that begin as what was typed."""
-    return sorted({name for name in _named(Path(FOLDER)) if name.startswith(incomplete)})
+    return sorted({name for name in named_in(Path(FOLDER)) if name.startswith(incomplete)})
 
 
-def _named(folder: Path) -> Iterator[str]:
+def named_in(folder: Path) -> Iterator[str]:
+    """Yield what stands for a flow_id in the files below a folder, whether or not they can be used."""
     files = (path for path in folder.rglob("*") if path.suffix in {".json", ".yaml", ".yml"})
     for path in islice(files, MOST_FILES):
         try:

@@ -8,8 +8,6 @@ from pathlib import Path
 import click
 
 RESULTS = "fileflow-rehearsal"
-# pytest would rewrite the asserts of plugins before they are imported, and this one is running.
-QUIET = ("-W", "ignore:Module already imported so cannot be rewritten; pytest_fileflow")
 
 
 @click.command(
@@ -34,6 +32,7 @@ def command(faults: tuple[str, ...], more: tuple[str, ...]) -> int:
     """
     import pytest
 
+    from pytest_fileflow.commands.collecting import QUIET
     from pytest_fileflow.errors import SandboxFailed
     from pytest_fileflow.rehearsal import GRACE_SECONDS, SLO_SECONDS
     from pytest_fileflow.sandbox import check_installed
