@@ -14,6 +14,7 @@ from pytest_fileflow.commands import (
     cloudwatch,
     completion,
     history,
+    hostkeys,
     init,
     rehearse,
     report,
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 # Each has a click command ``command`` that returns the exit status; help lists them in this order.
-COMMANDS = (init, validate, schema, history, report, rehearse, upload, cloudwatch, ci, completion)
+COMMANDS = (init, validate, schema, hostkeys, history, report, rehearse, upload, cloudwatch, ci, completion)
 
 INTERRUPTED = 130
 

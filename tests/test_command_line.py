@@ -40,6 +40,13 @@ def test_what_nobody_knows_is_an_error_that_names_the_nearest(capsys, arguments,
     assert told.out == ""
 
 
+def test_the_command_line_brings_nothing_heavy_along():
+    heavy = "pytest boto3 botocore paramiko cryptography jsonschema yaml duckdb jinja2"
+    program = f"import sys, pytest_fileflow.cli; print([m for m in {heavy.split()} if m in sys.modules])"
+    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    assert answer.stdout.strip() == "[]"
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_a_script_completes_commands_in_each_shell(capsys, shell):
     assert main(["completion", shell]) == 0

@@ -14,6 +14,7 @@ import pytest
 
 from pytest_fileflow.claims import SUFFIXES
 from pytest_fileflow.collection import BROKEN, CASE
+from pytest_fileflow.commands.completing import FOLDER
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from pytest_fileflow.model import Flow
     from pytest_fileflow.registry import Registry
 
-FOLDER = "flows"
 # pytest would rewrite the asserts of plugins before they are imported, and this one is running.
 QUIET = ("-W", "ignore:Module already imported so cannot be rewritten; pytest_fileflow")
 

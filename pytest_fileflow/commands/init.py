@@ -13,8 +13,7 @@ import click
 
 from pytest_fileflow.commands import first_flow
 from pytest_fileflow.commands.ci import SYSTEMS, workflow_files, write_new
-from pytest_fileflow.commands.collecting import FOLDER
-from pytest_fileflow.commands.completing import named_in
+from pytest_fileflow.commands.completing import FOLDER, named_in
 from pytest_fileflow.commands.first_flow import DIRECTIONS, S3, SCHEMA_FILE, SFTP, Document, TooMany, ends, placeholders
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pytest_fileflow.settings import DEFAULT_RESULTS
+from pytest_fileflow.commands.reading import DEFAULT_PLACE
 
 if TYPE_CHECKING:
     from pytest_fileflow.clients import AwsClients
@@ -25,7 +25,7 @@ SECONDS = 3600.0
     "names",
     multiple=True,
     metavar="PLACE",
-    help=f"the results folder in which they wait (default {DEFAULT_RESULTS}/), "
+    help=f"the results folder in which they wait (default {DEFAULT_PLACE}/), "
     "or s3://bucket/prefix or dynamodb://table to deliver to that place alone; may be given again",
 )
 def command(names: tuple[str, ...]) -> int:
@@ -44,7 +44,7 @@ def command(names: tuple[str, ...]) -> int:
     folders = [Path(place.name) for place in places if not place.is_remote]
     if len(folders) > 1:
         return _cannot(f"--results: {folders[1]} is a second folder; call it once for each")
-    local = folders[0] if folders else Path(DEFAULT_RESULTS)
+    local = folders[0] if folders else Path(DEFAULT_PLACE)
     if not local.is_dir():
         return _cannot(f"--results: there is no folder {local}")
     clients = _Clients()

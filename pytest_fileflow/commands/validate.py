@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pytest_fileflow.commands.collecting import FOLDER, CannotCollect, Collected, collect
+from pytest_fileflow.commands.completing import FOLDER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from pytest_fileflow.commands.collecting import Collected
     from pytest_fileflow.config import BrokenFlow, Problem
 
 WRONG, CANNOT = 1, 2
@@ -35,6 +36,8 @@ def command(paths: tuple[str, ...], env: str | None, sandbox: bool, form: str) -
     Patterns and checks of your own plugins and conftest.py files are known. Nothing is sent anywhere. Exit status: 0
     where all is right, 1 where something is wrong, 2 where it cannot be told.
     """
+    from pytest_fileflow.commands.collecting import CannotCollect, collect
+
     options = [*(["--fileflow-sandbox"] if sandbox else []), *([f"--fileflow-env={env}"] if env else [])]
     try:
         found = collect(paths, *options)
