@@ -168,7 +168,7 @@ _TABLE = (
     Cause(
         "secret.malformed",
         "the secret is not of the agreed form",
-        'Store JSON: {"privateKey": PEM, "passphrase": optional, "password": optional}.',
+        'Store JSON: {"privateKey": PEM, "passphrase": optional, "password": optional}, or the key alone.',
     ),
     Cause("config.invalid", "the flow config cannot be used", "Correct the lines named above."),
     Cause(FURTHER_CHECK, "a further check failed", "Compare what the check expected with what it observed."),

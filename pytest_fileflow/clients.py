@@ -105,7 +105,7 @@ _INVALID_CODES = frozenset(
         "ValidationException",
     ]
 )
-_KMS_CODES = frozenset(("DecryptionFailure", "EncryptionFailure"))
+_KMS_CODES = frozenset(("DecryptionFailure", "EncryptionFailure", "InvalidKeyId"))
 # Bucket and key names may hold the letters "kms": only these forms speak of the key service itself.
 _KMS_WORDS = re.compile(
     r"\bkms:(Decrypt|Encrypt|GenerateDataKey|ReEncrypt|CreateGrant|DescribeKey)|Access to KMS|perform: kms:"

@@ -62,16 +62,17 @@ def fileflow_clients(aws_session: boto3.Session) -> AwsClients:
 
 
 @pytest.fixture(scope="session")
-def fileflow_secrets(fileflow_clients: AwsClients) -> Secrets:
+def fileflow_secrets(request: pytest.FixtureRequest, fileflow_clients: AwsClients) -> Secrets:
     """Return the shared secrets: those of SSH logins, and those that no log may show."""
+    from pytest_fileflow.plugin import SESSION
     from pytest_fileflow.secret import Secrets
 
-    return Secrets(fileflow_clients)
+    return Secrets(fileflow_clients, sandbox=request.config.stash[SESSION].settings.sandbox)
 
 
 @pytest.fixture(scope="session")
 def fileflow_ssh(request: pytest.FixtureRequest, fileflow_secrets: Secrets) -> Iterator[SshSessions]:
-    """Return the shared SSH sessions; keys and passwords come from Secrets Manager, once a session."""
+    """Return the shared SSH sessions; keys and passwords are read once, and again when they are refused."""
     from pytest_fileflow.endpoints.ssh import SshSessions, direct
     from pytest_fileflow.plugin import SESSION
 

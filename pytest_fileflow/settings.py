@@ -235,11 +235,12 @@ def _alerts_default(config: pytest.Config) -> dict[str, str]:
                 f"ini option fileflow_alerts_default: {said} is no channel that can be named here{ending}"
             )
         from pytest_fileflow.config.arns import channel_problem
+        from pytest_fileflow.config.secret_names import at
 
         problem = channel_problem(arn, "sns" if name == "sns_topic_arn" else "secretsmanager")
         if problem is not None:
             raise pytest.UsageError(f"ini option fileflow_alerts_default: {name}: {problem}")
-        found[name] = arn
+        found[name] = at(arn, config.rootpath)
     return found
 
 

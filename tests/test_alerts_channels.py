@@ -110,6 +110,20 @@ def test_slack_is_told_of_all_flows_in_one_message(aws, hooks, secrets):
     assert texts[-1] == "report: https://ci.example/1"
 
 
+@pytest.mark.parametrize("kind", ["env", "file", "ssm"])
+def test_the_secret_of_a_channel_may_be_kept_elsewhere(aws, hooks, monkeypatch, tmp_path, kind):
+    hooks.reset()
+    address, path = f"{hooks.url}/services/{TOKEN}", tmp_path / "slack"
+    monkeypatch.setenv("SLACK_WEBHOOK", address)
+    path.write_text(f"{address}\n")
+    path.chmod(0o600)
+    aws.client("ssm").put_parameter(Name="/slack", Value=address, Type="SecureString", Overwrite=True)
+    name = {"env": "env:SLACK_WEBHOOK", "file": f"file:{path}", "ssm": "ssm:/slack"}[kind]
+    outcome = sent(aws, {"slack_webhook_secret_arn": name})
+    assert [each.flow_id for each in outcome.sent] == ["acme"]
+    assert len(hooks.bodies(f"/services/{TOKEN}")) == 1
+
+
 def test_slack_shows_what_others_said_as_it_is(aws, hooks, secrets):
     secret = secrets("slack", json.dumps({"url": f"{hooks.url}/json"}))
     sent(aws, {"slack_webhook_secret_arn": secret}, letter(cause=HOSTILE, reason=HOSTILE))

@@ -213,6 +213,24 @@ def test_a_file_on_sftp_must_be_stable_for_two_seconds_by_default(tmp_path: Path
     assert load_one(tmp_path, {**LEAST, "source": SFTP}).validation.post_arrival_wait_seconds == 0
 
 
+@pytest.mark.parametrize("suffix", [".json", ".yaml"])
+def test_the_file_of_a_secret_lies_where_the_config_does(tmp_path: Path, suffix: str) -> None:
+    end = {"type": "SFTP", "host": "h", "username": "u", "dir": "/in"}
+    names = {"file:keys/acme.pem": f"file:{tmp_path}/keys/acme.pem", "file:../a": f"file:{tmp_path.parent}/a"}
+    names |= {"file:/run/acme": "file:/run/acme", "file:~/a": f"file:{Path.home()}/a", "env:ACME": "env:ACME"}
+    for given, meant in names.items():
+        jira = {"base_url": "https://j.example", "project": "P", "secret_arn": given, "fields": {"note": given}}
+        alerts = {"slack_webhook_secret_arn": given, "jira": jira, "webhook": [{"url_secret_arn": given}]}
+        config = {"flow_id": "acme", "source": {**end, "secret_arn": given}, "target": {**end, "secret_arn": given}}
+        flow = load_one(tmp_path, {**config, "alerts": alerts}, suffix)
+        assert [end.secret_arn for end in (flow.source, flow.target) if isinstance(end, SftpLocation)] == [meant] * 2
+        assert flow.alerts == {
+            "slack_webhook_secret_arn": meant,
+            "jira": {**jira, "secret_arn": meant},
+            "webhook": [{"url_secret_arn": meant}],
+        }
+
+
 def test_whole_numbers_may_be_written_as_floats(tmp_path: Path) -> None:
     flow = load_one(
         tmp_path, {**LEAST, "version": 2.0, "target": {**SFTP, "port": 22.0}, "testdata": {"size_bytes": 4.0}}

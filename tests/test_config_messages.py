@@ -222,7 +222,51 @@ SLACK = f"https://hooks.slack.com/{SECRET}"
 AN_ADDRESS = (
     "this is an address (not shown), and the secret that holds it is meant: put it into Secrets Manager, and name that"
 )
-NO_NAME = "must be the ARN of a Secrets Manager secret, or its name"
+NO_NAME = (
+    "must name a secret by an ARN or a name in Secrets Manager, an ARN in Parameter Store or ssm:/path, env:NAME, "
+    "or file:/path"
+)
+AN_ARN = "must be the ARN of a secret: arn:aws:secretsmanager:… or arn:aws:ssm:…:parameter/…"
+NAMES = {
+    "sftp/acme": None,
+    "ssm:/sftp/acme": None,
+    "ssm:acme:3": None,
+    "arn:aws:ssm:eu-west-1:111111111111:parameter/sftp/acme": None,
+    "env:ACME_LOGIN": None,
+    "file:/run/secrets/acme.json": None,
+    "file:~/keys/acme key.pem": None,
+    "file:../keys/acme.pem": None,
+    f"smm:/{SECRET}": f'{NO_NAME}; did you mean "ssm:"?',
+    "ENV:ACME_LOGIN": f'{NO_NAME}; did you mean "env:"?',
+    "files:acme.json": f'{NO_NAME}; did you mean "file:"?',
+    f"vault:{SECRET}": NO_NAME,
+    f"ssm:/{SECRET}?": "ssm: must be followed by the name of a parameter: letters, digits and . _ - /",
+    "ssm:": "ssm: must be followed by the name of a parameter: letters, digits and . _ - /",
+    f"env:{SECRET}=1": "env: must be followed by the name of an environment variable: letters, digits and _",
+    f"file://{SECRET}": (
+        "file: must be followed by the name of a file: file:/path, file:~/path, or a path from here on"
+    ),
+    "arn:aws:ssm:eu-west-1:111111111111:document/acme": AN_ARN,
+    "arn:aws:s3:::acme": AN_ARN,
+}
+
+
+@pytest.mark.parametrize(("name", "problem"), NAMES.items())
+@pytest.mark.parametrize(
+    "where", ["$.target.secret_arn", "$.alerts.jira.secret_arn", "$.alerts.webhook.url_secret_arn"]
+)
+def test_how_a_secret_may_be_named(tmp_path: Path, name: str, problem: str | None, where: str) -> None:
+    names = dict.fromkeys(("target", "jira", "webhook"), "sftp/acme") | {where.split(".")[-2]: name}
+    text = (
+        "flow_id: acme\nsource: {type: S3, bucket: landing}\n"
+        f"target: {{type: SFTP, host: h, username: u, dir: /in, secret_arn: '{names['target']}'}}\n"
+        f"alerts: {{jira: {{base_url: 'https://j.example', project: P, secret_arn: '{names['jira']}'}}, "
+        f"webhook: {{url_secret_arn: '{names['webhook']}'}}}}\n"
+    )
+    found = problems(tmp_path, text)
+    said = [line.partition("  ")[2] for _, _, lines in found for line in lines]
+    assert said == ([] if problem is None else [f"{where}  {problem}"])
+    assert SECRET not in str(found)
 
 
 @pytest.mark.parametrize(
@@ -272,7 +316,7 @@ def test_an_arn_of_another_service_is_refused_in_alerts(tmp_path: Path, arn: str
     ((_, _, lines),) = problems(tmp_path, text, sandbox=sandbox)
     assert [line.partition("  ")[2] for line in lines] == [
         "$.alerts.sns_topic_arn  must be the ARN of an SNS topic: arn:aws:sns:…",
-        "$.alerts.slack_webhook_secret_arn  must be the ARN of a secret: arn:aws:secretsmanager:…",
+        f"$.alerts.slack_webhook_secret_arn  {AN_ARN}",
     ]
 
 

@@ -140,6 +140,19 @@ def test_what_comes_before_a_failure_has_passed_and_what_comes_after_it_is_left_
     assert "target.writable" not in failed_rows(run)
 
 
+@pytest.mark.parametrize("name", [SECRET, "ssm:/sftp/acme", "env:ACME_LOGIN", "file:/run/secrets/acme.json"])
+def test_a_secret_of_any_kind_is_a_row_of_its_own(bench, name):
+    place = dataclasses.replace(INBOX, secret_arn=name)
+    world = World()
+    for operation in ("list", "stat", "put"):
+        refuse(world, operation, place.uri(), AccessDenied(f"reading the secret {name} was denied"))
+    [run] = bench(world).results(contract_of(make_case(), source=place))
+    assert failed_rows(run) == ["source.secret"]
+    assert next(check.expected for check in run.checks) == f"{name} is readable and well-formed"
+    [run] = bench().results(contract_of(make_case(), source=place, transfer=Transfer("trigger_file")))
+    assert (run.checks[0].name, run.checks[0].passed) == ("source.secret", True)
+
+
 def test_both_ends_and_the_function_are_looked_at_whatever_is_wrong_with_one(bench):
     world = World()
     refuse(world, "list", SOURCE.uri(), LocationMissing("there is no bucket source"))

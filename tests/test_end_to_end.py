@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 import shutil
@@ -99,6 +100,9 @@ class System:
         }
         return {name: value for name, value in place.items() if value is not None}
 
+    def parameters(self):
+        return contextlib.closing(self.moto.session().client("ssm"))
+
     def leftovers(self) -> list[str]:
         objects = [
             f"s3://{bucket['Name']}/{item['Key']}"
@@ -160,15 +164,25 @@ def bucket(name: str, prefix: str = "", **more: object) -> dict[str, object]:
     return {"type": "S3", "bucket": name, "prefix": prefix, **more}
 
 
-def test_four_directions_pass_and_leave_nothing_behind(outside, system):
+def test_four_directions_pass_and_leave_nothing_behind(outside, system, monkeypatch):
+    outside.add("flows/keys/left.pem", text=system.left.private_key).chmod(0o600)
+    monkeypatch.setenv("RIGHT_KEY", system.right.private_key)
+    with system.parameters() as parameters:
+        parameters.put_parameter(Name="/sftp/right", Value=system.right.private_key, Type="SecureString")
     s3_out, s3_in = bucket("source-bucket", "out/"), bucket("target-bucket", "in/")
     sync = {"invocation": "RequestResponse"}
     outside.add("flows/a.json", config("s3_to_s3", s3_out, s3_in, testdata={"sizes": {"smoke": 0, "typical": "70MiB"}}))
     outside.add("flows/b.json", config("s3_to_sftp", s3_out, system.sftp(system.left, "in"), transfer=sync))
-    outside.add("flows/c.json", config("sftp_to_s3", system.sftp(system.right, "out", "right"), s3_in))
+    outside.add(
+        "flows/c.json", config("sftp_to_s3", system.sftp(system.right, "out", secret_arn="env:RIGHT_KEY"), s3_in)
+    )
     outside.add(
         "flows/d.json",
-        config("sftp_to_sftp", system.sftp(system.left, "out"), system.sftp(system.right, "in", "right")),
+        config(
+            "sftp_to_sftp",
+            system.sftp(system.left, "out", secret_arn="file:keys/left.pem"),
+            system.sftp(system.right, "in", secret_arn="ssm:/sftp/right"),
+        ),
     )
     result = outside.run_apart("flows", "-n", "2", "--junitxml=junit.xml", "--html=report.html")
     result.assert_outcomes(passed=12)

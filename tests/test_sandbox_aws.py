@@ -9,13 +9,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.request import Request, urlopen
 
+import boto3
 import paramiko
 import pytest
 from botocore.exceptions import ClientError
 
+from pytest_fileflow.clients import AwsClients
+from pytest_fileflow.endpoints.sftp import SftpEndpoint
+from pytest_fileflow.endpoints.ssh import Route, SshSessions
 from pytest_fileflow.errors import ConfigInvalid, NameNotResolved, SandboxFailed
 from pytest_fileflow.model import Flow, S3Location, SftpLocation, Transfer
 from pytest_fileflow.sandbox import Sandbox
+from pytest_fileflow.secret import Secrets, read
 from tests.support.sandbox_tools import Store, client, eventually, make_flow, sftp_client
 
 if TYPE_CHECKING:
@@ -137,6 +142,40 @@ def test_one_secret_opens_every_server_that_names_it_and_no_other_does(sandbox: 
     with pytest.raises(paramiko.AuthenticationException), sftp_client(sandbox, wrong):
         pass
     assert len({sandbox.route(place.host, place.port)[1:] for place in (one, two, other)}) == 2
+
+
+KINDS = ("secret", "ssm:/acme", "arn:aws:ssm:eu-west-1:1111:parameter/acme", "env:ABSENT", "file:/absent", "<KEY>")
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_secret_of_any_kind_opens_its_server(sandbox: Sandbox, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable, value in sandbox.environment().items():
+        monkeypatch.setenv(variable, value)
+    place = SftpLocation("kinds.example.com", f"user-{KINDS.index(name)}", "/in", name)
+    alerts = {"slack_webhook_secret_arn": f"{name}-slack", "jira": {"secret_arn": f"{name}-jira"}}
+    sandbox.provision([Flow("kinds", place, S3Location("kinds"), alerts=alerts)])
+    clients = AwsClients(boto3.Session())
+    assert set(json.loads(read(clients, f"{name}-jira", sandbox=True).content)) >= {"user", "token"}
+    assert str(read(clients, f"{name}-slack", sandbox=True).content).startswith("http://127.0.0.1:")
+    secrets = Secrets(clients, sandbox=True)
+    sessions = SshSessions(secrets.credentials, route=lambda at: Route(*sandbox.route(at.host, at.port)))
+    try:
+        assert SftpEndpoint(place, sessions).list() == []
+    finally:
+        sessions.close()
+
+
+def test_a_parameter_may_be_asked_for_by_hand(sandbox: Sandbox) -> None:
+    place = SftpLocation("byhand.example.com", "u", "/in", "arn:aws:ssm:us-west-2:1111:parameter/by/hand")
+    sandbox.provision([Flow("byhand", place, place)])
+    parameters = client(sandbox, "ssm")
+    [value] = {
+        parameters.get_parameter(Name=name, WithDecryption=True)["Parameter"]["Value"]
+        for name in (place.secret_arn, "/by/hand")
+    }
+    assert json.loads(value)["privateKey"]
+    with pytest.raises(parameters.exceptions.ParameterNotFound):
+        parameters.get_parameter(Name="/nobody", WithDecryption=True)
 
 
 def test_provisioning_again_keeps_keys_and_files(sandbox: Sandbox) -> None:

@@ -6,6 +6,7 @@ import functools
 import re
 from typing import TYPE_CHECKING, Any
 
+from pytest_fileflow.config import secret_names
 from pytest_fileflow.config.findings import Finding
 from pytest_fileflow.config.shape import part
 
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 
 PLACEHOLDER = re.compile(r"<([A-Z][A-Z0-9_-]*)>")
 ARN_GAP = re.compile(r"\.\.\.|…")
-_SECRET_NAME = re.compile(r"[A-Za-z0-9/_+=.@-]{1,512}")
 _ARN = re.compile(r"arn:[a-z-]+:[a-z0-9-]+:[^\s?#&]+")
 _WHOLE_ARN = re.compile(r"arn:[a-z-]+:[a-z0-9-]+:[a-z0-9-]*:(?:[0-9]{12})?:.+")
 _ADDRESS = re.compile(r"//|hooks\.slack\.com/|\.(?:office|azure)\.com[:/]", re.IGNORECASE)  # also without https:
@@ -45,7 +45,7 @@ def is_placeholder(text: str) -> bool:
 def names_one(text: str) -> bool:
     """Return whether a text may be an ARN or a secret's name, which is no secret, and so may be shown."""
     filled = PLACEHOLDER.sub("x", text)
-    return not _ADDRESS.search(text) and bool(_ARN.fullmatch(filled) or _SECRET_NAME.fullmatch(filled))
+    return not _ADDRESS.search(text) and bool(_ARN.fullmatch(filled) or secret_names.is_plain(filled))
 
 
 def webhooks(flow: Mapping[str, Any]) -> Iterator[tuple[Path, Mapping[str, Any]]]:
@@ -63,38 +63,42 @@ def of_ends(flow: Mapping[str, Any]) -> Iterator[Finding]:
         value = part(flow, str(path[0])).get(str(path[1]))
         if not isinstance(value, str) or not value or is_placeholder(value):
             continue
-        if value.startswith("arn:"):
-            if value.split(":")[2:3] != [service]:
-                yield _wrong_service(path, service, noun)
-        elif path[-1] == "secret_arn" and not _SECRET_NAME.fullmatch(value):
-            yield Finding(path, "must be the ARN of a Secrets Manager secret, or its name")
+        problem = _problem(value, service, noun)
+        if problem is not None:
+            yield Finding(path, problem)
 
 
 def of_channels(flow: Mapping[str, Any], *, sandbox: bool) -> Iterator[Finding]:
     """Yield what is wrong with the names in the alerts, in words that repeat none: it may be a secret itself."""
     for path, value, service, noun in _named_in_alerts(flow):
         problem = channel_problem(value, service)
+        if problem is None and not is_placeholder(value) and (not sandbox or _WHOLE_ARN.fullmatch(value)):
+            problem = _problem(value, service, noun)
         if problem is not None:
             yield Finding(path, problem)
-        elif not value.startswith("arn:") or value.split(":")[2:3] == [service] or is_placeholder(value):
-            continue
-        elif not sandbox or _WHOLE_ARN.fullmatch(value):
-            yield _wrong_service(path, service, noun)
 
 
 def channel_problem(value: str, service: str) -> str | None:
     """Return why a text can name nothing of a service: ``secretsmanager`` or ``sns``."""
+    is_secret = service != "sns"
+    if is_secret and value.startswith(secret_names.FILE) and not secret_names.is_plain(value):
+        return secret_names.problem_of(value)
     if _ADDRESS.search(value):
-        meant = "the ARN of an SNS topic is" if service == "sns" else "the secret that holds it is"
-        ending = "" if service == "sns" else ": put it into Secrets Manager, and name that"
+        meant = "the secret that holds it is" if is_secret else "the ARN of an SNS topic is"
+        ending = ": put it into Secrets Manager, and name that" if is_secret else ""
         return f"this is an address (not shown), and {meant} meant{ending}"
-    if service != "sns" and not names_one(value) and not is_placeholder(value):
-        return "must be the ARN of a Secrets Manager secret, or its name"
+    if is_secret and not names_one(value) and not is_placeholder(value):
+        return secret_names.problem_of(value) or f"must name a secret by {secret_names.FORMS}"
     return None
 
 
-def _wrong_service(path: Path, service: str, noun: str) -> Finding:
-    return Finding(path, f"must be the ARN of {noun}: arn:aws:{service}:…")
+def _problem(value: str, service: str, noun: str) -> str | None:
+    """Return why a text that has no placeholder names nothing of a service."""
+    if service == "secretsmanager":
+        return secret_names.problem_of(value)
+    if value.startswith("arn:") and value.split(":")[2:3] != [service]:
+        return f"must be the ARN of {noun}: arn:aws:{service}:…"
+    return None
 
 
 def _named_in_alerts(flow: Mapping[str, Any]) -> Iterator[tuple[Path, str, str, str]]:

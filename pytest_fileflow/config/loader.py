@@ -20,6 +20,7 @@ from pytest_fileflow.config.reading import (
     read_text,
     read_values,
 )
+from pytest_fileflow.config.secret_names import anchored
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
@@ -43,7 +44,8 @@ def load(path: Path, display: str, rules: Rules) -> tuple[Flow | BrokenFlow, ...
     except UnreadableError as error:
         problem = Problem(display, *error.mark, "$", error.reason)
         return (Source(display, path.stem).broken(None, error.mark[0], [problem]),)
-    return quick(text, form, display, rules) or careful(text, form, Source(display, path.stem), rules)
+    loaded = quick(text, form, display, rules) or careful(text, form, Source(display, path.stem), rules)
+    return tuple([each if isinstance(each, BrokenFlow) else anchored(each, path.parent) for each in loaded])
 
 
 def quick(text: str, form: Format, display: str, rules: Rules) -> tuple[Flow, ...] | None:

@@ -147,8 +147,8 @@ def _is_denied(error: FileflowError) -> bool:
 
 
 def _is_denied_by_server(error: FileflowError) -> bool:
-    # AWS denies too: the secret of the login, and then nothing was tried.
-    return isinstance(error, AccessDenied) and "aws_code" not in error.evidence
+    # The secret of the login may be denied too, by AWS or as a file, and then nothing was tried.
+    return isinstance(error, AccessDenied) and not {"aws_code", "secret_arn"} & set(error.evidence)
 
 
 def _anonymous_write(trial: Trial, side: Side, end: Location) -> Attempt:

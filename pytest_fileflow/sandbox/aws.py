@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from pytest_fileflow.sandbox.s3_faults import S3Faults
     from pytest_fileflow.sandbox.sftp import Arrived
 
+PARAMETER = "ssm:"
+"""How a config begins the name of a parameter that is to be a secret."""
+
 TRANSFER_KEY_ID = "FILEFLOWTRANSFER"
 """The access key id of the functions: what they write starts no function."""
 
@@ -90,6 +93,8 @@ class Gateway:
             return self.lambdas.answer(request)
         if request.service == "secretsmanager":
             return self._secret(request)
+        if request.service == "ssm":
+            return self._parameter(request)
         if request.service == "sns":
             _name_topic(request, self._tables.topics)
         denied = admission.refusal(request)
@@ -122,6 +127,16 @@ class Gateway:
         if action == "DescribeSecret":
             return json_response({**answer, "VersionIdsToStages": {version: ["AWSCURRENT"]}})
         return json_response({**answer, "VersionId": version, "VersionStages": ["AWSCURRENT"], "SecretString": text})
+
+    def _parameter(self, request: Request) -> Response | None:
+        if request.header("X-Amz-Target") != "AmazonSSM.GetParameter":
+            return None
+        name = str(json.loads(request.body() or b"{}").get("Name", ""))
+        text = self._tables.secrets.get(name if name.startswith("arn:") else f"{PARAMETER}{name}")
+        if text is None:
+            return None
+        value = {"Name": name, "Type": "SecureString", "Value": text, "Version": 1, "DataType": "text"}
+        return json_response({"Parameter": value})
 
     def _store(self, request: Request, bucket: str, key: str, start_response: StartResponse) -> Iterable[bytes]:
         """Let moto store an object; once it has, say so before the client hears of it."""

@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pytest_fileflow.model import S3Location, SftpLocation
+from pytest_fileflow.sandbox.aws import PARAMETER
 from pytest_fileflow.sandbox.backends import backend
 from pytest_fileflow.sandbox.places import Place, place_of
 from pytest_fileflow.sandbox.routes import Route, is_data
@@ -73,10 +74,10 @@ class Provisioner:
             else:
                 self._account(location)
         for secret in _texts(flow.get("webhook_secrets")):
-            self._tables.secrets.setdefault(secret, self._webhook_url)
+            self._secret(secret, self._webhook_url)
         logins = flow.get("logins")
         for secret, names in logins.items() if isinstance(logins, dict) else ():
-            self._tables.secrets.setdefault(secret, json.dumps(dict.fromkeys(["routing_key", *names], "sandbox")))
+            self._secret(secret, json.dumps(dict.fromkeys(["routing_key", *names], "sandbox")))
         for topic in _texts(flow.get("topics")):
             self._topic(topic)
         self._switch(route, flow)
@@ -126,11 +127,23 @@ class Provisioner:
         pair = asyncssh.generate_private_key("ssh-ed25519")
         text = json.dumps({"privateKey": pair.export_private_key("openssh").decode()})
         self._tables.secrets[secret_arn] = text
-        # A person may ask by the bare name too, as with AWS; the first of a name wins.
-        self._tables.secrets.setdefault(secret_arn.rpartition(":secret:")[2], text)
+        self._secret(secret_arn, text)
         public: bytes = pair.public_data
         self._public_keys[secret_arn] = public
         return public
+
+    def _secret(self, named: str, text: str) -> None:
+        """Keep a secret under the text that names it; the first of a name wins.
+
+        A person may ask by the bare name too, as with AWS, where a parameter's ARN does not tell
+        whether its name begins with a slash.
+        """
+        names = [named, named.rpartition(":secret:")[2]]
+        if named.startswith("arn:") and ":parameter/" in named:
+            parameter = named.partition(":parameter/")[2]
+            names += [f"{PARAMETER}/{parameter}", f"{PARAMETER}{parameter}"]
+        for name in names:
+            self._tables.secrets.setdefault(name, text)
 
     def _topic(self, arn: str) -> None:
         # AWS: letters, digits, "_" and "-", at most 256; what a placeholder holds beyond that is replaced

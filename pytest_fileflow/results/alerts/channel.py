@@ -66,12 +66,12 @@ class Means:
         return _fields(self._text(secret_arn), secret_arn)
 
     def _text(self, secret_arn: str) -> str:
-        from pytest_fileflow.secret import fetch
+        from pytest_fileflow.secret import read
 
         if not names_one(secret_arn):
             raise Undelivered("what should name its secret is neither an ARN nor a name (not shown)")
         try:
-            content = fetch(self.clients(), secret_arn)
+            content = read(self.clients(), secret_arn, sandbox=bool(self.sandbox_url)).content
         except FileflowError as error:
             raise Undelivered(error.reason) from None
         return content.decode("utf-8", "replace") if isinstance(content, bytes) else content
