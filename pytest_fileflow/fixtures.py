@@ -77,7 +77,7 @@ def fileflow_ssh(request: pytest.FixtureRequest, fileflow_secrets: Secrets) -> I
     from pytest_fileflow.plugin import SESSION
 
     sandbox = request.config.stash[SESSION].route()
-    sessions = SshSessions(fileflow_secrets.credentials, route=sandbox or direct)
+    sessions = SshSessions(fileflow_secrets.credentials, route=sandbox or direct, renewed=fileflow_secrets.renewed)
     yield sessions
     sessions.close()
 

@@ -19,7 +19,7 @@ from pytest_fileflow.errors import AuthRejected, ConnectionLost, NegotiationFail
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from pytest_fileflow.secret import Credentials
+    from pytest_fileflow.secret import Credentials, Renewal
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +35,8 @@ class Login:
     """Everything that one login needs.
 
     ``explains``: whether a refusal is followed by a question, over another connection, for what the
-    server would take.
+    server would take. ``renewed`` reads a secret again whose credentials were refused: they may be
+    those of before a rotation.
     """
 
     route: Route
@@ -45,6 +46,7 @@ class Login:
     known_hosts: Sequence[Path] = KNOWN_HOSTS
     timeouts: Timeouts = DEFAULT_TIMEOUTS
     explains: bool = True
+    renewed: Callable[[str, Credentials], Renewal] | None = None
 
     def connect(self) -> paramiko.Transport:
         """Return a transport to a server whose host key is trusted, with the user logged in.
@@ -57,11 +59,29 @@ class Login:
 
         """
         credentials = self.credentials(self.secret_arn)
-        means = _Means(credentials, private_key(credentials, self.secret_arn))
-        transport = self._log_in(means)
+        try:
+            transport = self._log_in_with(credentials)
+        except AuthRejected as refusal:
+            transport = self._log_in_again(credentials, refusal)
         transport.set_keepalive(int(self.timeouts.keepalive))
         logger.info("%s logged in at %s (%s)", self.username, self.route, transport.remote_version)
         return transport
+
+    def _log_in_with(self, credentials: Credentials) -> paramiko.Transport:
+        return self._log_in(_Means(credentials, private_key(credentials, self.secret_arn)))
+
+    def _log_in_again(self, refused: Credentials, refusal: AuthRejected) -> paramiko.Transport:
+        """Log in with what the secret holds by now, if that is something else: servers lock users out who go on."""
+        if self.renewed is None:
+            raise refusal
+        renewal = self.renewed(self.secret_arn, refused)
+        logger.info("%s was refused at %s: %s", self.username, self.route, renewal.remark)
+        if renewal.credentials is None:
+            raise _with_remark(refusal, renewal.remark)
+        try:
+            return self._log_in_with(renewal.credentials)
+        except AuthRejected as again:
+            raise _with_remark(again, renewal.remark) from None
 
     def _log_in(self, means: _Means) -> paramiko.Transport:
         """Try the key, then the password, each over a connection of its own.
@@ -154,6 +174,10 @@ class Login:
             if trusted.fingerprint is None:  # otherwise it may be the fingerprint of a key of another type
                 break
         raise trusted.refusal(offered)
+
+
+def _with_remark(refusal: AuthRejected, remark: str) -> AuthRejected:
+    return AuthRejected(refusal.reason, hint=refusal.hint, evidence={**refusal.evidence, "secret": remark})
 
 
 def host_keys(route: Route, timeouts: Timeouts = DEFAULT_TIMEOUTS) -> list[HostKey]:

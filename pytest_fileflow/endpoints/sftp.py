@@ -115,7 +115,7 @@ class SftpEndpoint:
 
     def knock(self, stranger: Stranger, name: str) -> None:
         """Log in once as a stranger, and hang up; a user whom nobody knows shows the flow's own key."""
-        login = dataclasses.replace(self._sessions.login(self.location), explains=False)
+        login = dataclasses.replace(self._sessions.login(self.location), explains=False, renewed=None)
         if stranger == "unknown_user":
             login = dataclasses.replace(login, username=name)
         else:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_fileflow.model import SftpLocation
-    from pytest_fileflow.secret import Credentials
+    from pytest_fileflow.secret import Credentials, Renewal
 
 __all__ = ["BROKEN", "Route", "SshSessions", "Timeouts", "direct", "translate"]
 
@@ -70,7 +70,8 @@ class _Key:
 class SshSessions:
     """One transport a login, and a bounded number of SFTP channels over it, for all threads.
 
-    ``route`` tells where a server really is reached. A failed login is shared by all who wait for
+    ``route`` tells where a server really is reached, ``renewed`` what a secret holds once a server has
+    refused what it held. A failed login is shared by all who wait for
     it, and remembered for ``timeouts.failure`` seconds.
     """
 
@@ -81,8 +82,10 @@ class SshSessions:
         route: Callable[[SftpLocation], Route] = direct,
         known_hosts: Sequence[Path] = KNOWN_HOSTS,
         timeouts: Timeouts = DEFAULT_TIMEOUTS,
+        renewed: Callable[[str, Credentials], Renewal] | None = None,
     ) -> None:
         self._credentials = credentials
+        self._renewed = renewed
         self._route = route
         self._known_hosts = tuple(known_hosts)
         self._timeouts = timeouts
@@ -122,7 +125,7 @@ class SshSessions:
     def login(self, location: SftpLocation) -> Login:
         """Return how one logs in at a location, for a connection of one's own."""
         who, limits = (location.username, location.secret_arn, self._credentials), self._timeouts
-        return Login(self._route(location), *who, self._known_hosts, limits)
+        return Login(self._route(location), *who, self._known_hosts, limits, renewed=self._renewed)
 
     def turn(self, location: SftpLocation) -> threading.Lock:
         """Return what strangers hold at a server while they knock: it counts them (MaxStartups), friends too."""

@@ -125,6 +125,12 @@ class OpenSsh:
         with (self._folder / "authorized_keys").open("a") as file:
             file.write(f"{public}\n")
 
+    def rotate(self) -> KeyPair:
+        """Let in a new key, and no other any more; sessions that are open go on."""
+        pair = generate_key()
+        self._write("authorized_keys", f"{pair.public}\n")
+        return pair
+
     def own(self, path: Path) -> None:
         """Give a file to the user who logs in."""
         if os.geteuid() == 0:
