@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from pytest_fileflow.suggest import nearest
 
 if TYPE_CHECKING:
-    from pytest_fileflow.checks import Expected, StreamCheck
+    from pytest_fileflow.checks import Expected, Layer, StreamCheck
     from pytest_fileflow.payload import Pattern
 
 # From the options in the config and what should have arrived.
-CheckFactory = Callable[[Mapping[str, object], "Expected"], "StreamCheck"]
+CheckFactory = Callable[[Mapping[str, object], "Expected"], "StreamCheck | Layer"]
 T = TypeVar("T")
 
 
@@ -107,3 +108,19 @@ def register_builtin_patterns(registry: Registry) -> None:
 
     for pattern in PATTERNS:
         registry.payload(pattern)
+
+
+BUILTIN_CHECKS = ("gzip",)
+
+
+def register_builtin_checks(registry: Registry) -> None:
+    """Register the further checks that come with the package; what makes one is imported by its first use."""
+    for name in BUILTIN_CHECKS:
+        registry.check(name, partial(_make_check, name))
+
+
+def _make_check(name: str, options: Mapping[str, object], expected: Expected) -> StreamCheck | Layer:
+    from importlib import import_module
+
+    made: StreamCheck | Layer = import_module(f"pytest_fileflow.checks.{name}").make(options, expected)
+    return made

@@ -84,10 +84,11 @@ class FlowSession:
     def registry(self) -> Registry:
         """Return the registry, with the built-ins and what plugins and conftest files add."""
         if self._registry is None:
-            from pytest_fileflow.registry import Registry, register_builtin_patterns
+            from pytest_fileflow.registry import Registry, register_builtin_checks, register_builtin_patterns
 
             self._registry = Registry()
             register_builtin_patterns(self._registry)
+            register_builtin_checks(self._registry)
             hook = self.config.hook.pytest_fileflow_register
             hook.call_historic(kwargs={"registry": self._registry})
         return self._registry

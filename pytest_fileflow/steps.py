@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from pytest_fileflow import checks, diagnosis, payload, template
 from pytest_fileflow.clock import Clock, format_stamp
@@ -174,28 +174,22 @@ def verify(flow: Flow, run: Run, arrived: Arrived, tools: Tools) -> Run:
     Raises Changed where the file is no longer the one that was seen to arrive.
     """
     target = tools.endpoint(flow.target)
-    expected = checks.Expected(
-        run.file.size,
-        run.file.sha256,
-        flow.validation.size_tolerance_bytes,
-        run.file.inside,
-        run.file.rows,
-        run.file.header,
-    )
-    further = [tools.registry.check_for(spec.name)(spec.options, expected) for spec in flow.validation.checks]
+    expected = _expected(flow, run)
     sha256 = checks.Sha256Check(expected)
-    is_read = flow.validation.checksum == "SHA256" or bool(further)
+    is_read = flow.validation.checksum == "SHA256" or bool(flow.validation.checks)
     # Reading holds the file to what was seen; a listing does not tell how an object is encrypted.
     stat = arrived.stat if is_read and not _asks_for_key(flow) else _still_there(target, arrived.stat)
-    if is_read:
-        _feed(target, stat, (sha256, *further), tools)
+    with _further_checks(flow, expected, tools) as further:
+        if is_read:
+            _feed(target, stat, (sha256, further), tools)
+        further_results = further.results()
     results = [checks.size_check(expected, stat.size)]
     if flow.validation.checksum == "SHA256":
         results.append(sha256.result())
         if not results[-1].passed:
             _confirm(target, stat, sha256.hexdigest, tools)
     results.append(checks.latency_check(flow.validation.expect_within_seconds, arrived.latency))
-    results += [check.result() for check in further]
+    results += further_results
     if isinstance(flow.target, S3Location) and flow.target.kms_key_arn:
         kms = checks.kms_check(flow.target.kms_key_arn, stat)
         results += [kms] if kms else []
@@ -208,6 +202,18 @@ def verify(flow: Flow, run: Run, arrived: Arrived, tools: Tools) -> Run:
     run = run.with_stamp("verified", tools.clock.stamp())
     intact = all(check.passed or check.name == "latency" for check in results)
     return judge(flow, _with_copies(flow, run, stat, tools) if intact else run, tools)
+
+
+def _expected(flow: Flow, run: Run) -> checks.Expected:
+    file = run.file
+    return checks.Expected(
+        file.size, file.sha256, flow.validation.size_tolerance_bytes, file.inside, file.rows, file.header
+    )
+
+
+def _further_checks(flow: Flow, expected: checks.Expected, tools: Tools) -> checks.Chain:
+    made = [(spec.name, tools.registry.check_for(spec.name)(spec.options, expected)) for spec in flow.validation.checks]
+    return checks.Chain(made, expected.inside)
 
 
 def _with_copies(flow: Flow, run: Run, stat: Stat, tools: Tools) -> Run:
@@ -244,7 +250,11 @@ def _still_there(target: Endpoint, seen: Stat) -> Stat:
     return stat
 
 
-def _feed(target: Endpoint, stat: Stat, readers: tuple[checks.StreamCheck, ...], tools: Tools) -> None:
+class _Reader(Protocol):
+    def feed(self, chunk: bytes) -> None: ...
+
+
+def _feed(target: Endpoint, stat: Stat, readers: tuple[_Reader, ...], tools: Tools) -> None:
     for chunk in read(target, stat, tools):
         for reader in readers:
             reader.feed(chunk)

@@ -1,41 +1,16 @@
-"""Judges what arrived: its size, digest, time and encryption."""
+"""Judges what every arrived file is judged by: its size, digest, time and encryption."""
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
+from pytest_fileflow.checks.words import by_how_much, bytes_text
 from pytest_fileflow.model import CheckResult
 
 if TYPE_CHECKING:
-    from pytest_fileflow.model import Inside, Latency, Stat
-
-
-@dataclass(frozen=True)
-class Expected:
-    """What should have arrived: size and tolerance in bytes, hex SHA-256.
-
-    ``inside`` are the files in it, from the outside in; ``rows`` and ``header`` are those of the
-    innermost one, where it has any.
-    """
-
-    size: int
-    sha256: str
-    size_tolerance: int = 0
-    inside: tuple[Inside, ...] = ()
-    rows: int | None = None
-    header: str | None = None
-
-
-class StreamCheck(Protocol):
-    """One check over the arrived bytes, which are fed to it once, in order, in chunks of any size."""
-
-    def feed(self, chunk: bytes) -> None:
-        """Take the next bytes; nothing of them may be kept beyond a bounded amount."""
-
-    def result(self) -> CheckResult:
-        """Return the judgement of all bytes fed."""
+    from pytest_fileflow.checks.chain import Expected
+    from pytest_fileflow.model import Latency, Stat
 
 
 class Sha256Check:
@@ -67,17 +42,9 @@ def size_check(expected: Expected, observed_size: int) -> CheckResult:
     return CheckResult(
         "size",
         abs(difference) <= expected.size_tolerance,
-        f"{_bytes(expected.size)}{tolerance}",
-        f"{_bytes(observed_size)}{_by_how_much(difference)}",
+        f"{bytes_text(expected.size)}{tolerance}",
+        f"{bytes_text(observed_size)}{by_how_much(difference)}",
     )
-
-
-def _by_how_much(difference: int) -> str:
-    return f" ({abs(difference)} too {'many' if difference > 0 else 'few'})" if difference else ""
-
-
-def _bytes(number: int) -> str:
-    return f"{number} byte{'' if number == 1 else 's'}"
 
 
 def latency_check(slo_seconds: float, latency: Latency) -> CheckResult:
