@@ -1,0 +1,39 @@
+"""Makes the synthetic files: any process can, since their bytes follow from pattern, run id and size alone.
+
+Every built-in pattern is cut from a stream that is made block by block, and most blocks can be made
+without those before them. No byte depends on the clock, the machine, the Python version or a
+random source. The bytes of a released pattern never change: runs and their verification may be
+done by different versions.
+"""
+
+from pytest_fileflow.payload.even import FIXED, FIXEDWIDTH, RANDOM, SENTENCE
+from pytest_fileflow.payload.names import (
+    NAME_BYTES,
+    check_name,
+    file_name,
+    manifest,
+    new_run_id,
+    sha256_sidecar,
+)
+from pytest_fileflow.payload.pattern import BLOCK_BYTES, Pattern
+from pytest_fileflow.payload.rows import CSV, JSONL, ROWS
+from pytest_fileflow.payload.stream import BUFFER_BYTES, digest, open_payload
+
+__all__ = [
+    "BLOCK_BYTES",
+    "BUFFER_BYTES",
+    "NAME_BYTES",
+    "PATTERNS",
+    "ROWS",
+    "SENTENCE",
+    "Pattern",
+    "check_name",
+    "digest",
+    "file_name",
+    "manifest",
+    "new_run_id",
+    "open_payload",
+    "sha256_sidecar",
+]
+
+PATTERNS = (RANDOM, FIXED, CSV, JSONL, FIXEDWIDTH)
