@@ -12,6 +12,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from pytest_fileflow.config.environment import Environment
     from pytest_fileflow.results.places import Place
     from pytest_fileflow.switching import Rule
 
@@ -52,12 +53,14 @@ class Settings:
     alerts_default: Mapping[str, str] = field(default_factory=dict)
     remind_hours: float = DEFAULT_REMIND_HOURS
     report_url: str = ""
+    environment: Environment | None = None
 
     @classmethod
     def read(cls, config: pytest.Config) -> Settings:
         """Read the settings; raises pytest.UsageError for a value that cannot be used."""
         rehearse = _faults(config)
-        results, places = _results(config)
+        environment = _environment(config)
+        results, places = _results(config, environment)
         return cls(
             sandbox=_flag(config, "fileflow_sandbox") or rehearse is not None,
             concurrency=_positive(config, "fileflow_concurrency", DEFAULT_CONCURRENCY),
@@ -76,6 +79,7 @@ class Settings:
             alerts_default=_alerts_default(config),
             remind_hours=_hours(config, "fileflow_alerts_remind"),
             report_url=_report_url(config),
+            environment=environment,
         )
 
 
@@ -87,6 +91,11 @@ def add_options(parser: pytest.Parser) -> None:
         action="store_true",
         default=None,
         help="run against the embedded stand-in for AWS and SFTP, whatever the configs name",
+    )
+    group.addoption(
+        "--fileflow-env",
+        metavar="NAME",
+        help="take variables, SLO factors, allow-list, results and budgets from environments/NAME.yaml",
     )
     group.addoption(
         "--fileflow-concurrency",
@@ -154,7 +163,7 @@ def add_options(parser: pytest.Parser) -> None:
     )
     for name in ("sandbox", "include_disabled", "no_cleanup", "cloudwatch", "alerts"):
         parser.addini(f"fileflow_{name}", _twin(name), type="bool", default=False)
-    for name in ("concurrency", "max_in_flight", "progress", "summary", "report_url"):
+    for name in ("concurrency", "max_in_flight", "progress", "summary", "report_url", "env"):
         parser.addini(f"fileflow_{name}", _twin(name), default=None)
     for name in ("fault", "results"):
         parser.addini(f"fileflow_{name}", f"{_twin(name)}, one a line", type="linelist", default=[])
@@ -281,11 +290,41 @@ def _faults(config: pytest.Config) -> tuple[str, ...] | None:
         raise pytest.UsageError(f"--fileflow-rehearse: {error}") from None
 
 
-def _results(config: pytest.Config) -> tuple[Path, tuple[Place, ...]]:
+def _environment(config: pytest.Config) -> Environment | None:
+    name, origin = _given(config, "fileflow_env")
+    if not name:
+        return None
+    from pytest_fileflow.config.environment import BadEnvironment, read_environment
+
+    try:
+        return read_environment(str(name), config_roots(config))
+    except BadEnvironment as error:
+        raise pytest.UsageError(f"{origin}: {error}") from None
+
+
+def config_roots(config: pytest.Config) -> tuple[Path, ...]:
+    """Return the folders that may hold ``environments`` and ``groups``, and above which no flow shares anything.
+
+    These are pytest's rootdir, and whatever holds a folder of flows that the command line names.
+    """
+    here = config.invocation_params.dir
+    named = [Path(os.path.normpath(here / argument.split("::", 1)[0])) for argument in config.args]
+    return tuple(dict.fromkeys([config.rootpath, *map(_root_of, (*config.getini("fileflow_paths"), *named))]))
+
+
+def _root_of(place: Path) -> Path:
+    """Return what holds the outermost folder called ``flows`` on the way to a place, else the folder around it."""
+    return next((folder.parent for folder in (*reversed(place.parents), place) if folder.name == "flows"), place.parent)
+
+
+def _results(config: pytest.Config, environment: Environment | None) -> tuple[Path, tuple[Place, ...]]:
     """Return the folder of this machine, and all places for records; a table alone does not make a folder needless."""
     from pytest_fileflow.results.places import Place, PlaceError
 
     texts, origin = _given(config, "fileflow_results")
+    base = _base(config, "fileflow_results")
+    if environment and environment.results and config.getoption("fileflow_results") is None:
+        texts, origin, base = environment.results, environment.where("results"), environment.root
     places: list[Place] = []
     for text in texts or ():
         try:
@@ -293,7 +332,7 @@ def _results(config: pytest.Config) -> tuple[Path, tuple[Place, ...]]:
         except PlaceError as error:
             raise pytest.UsageError(f"{origin}: {text!r}: {error}") from None
         if not place.is_remote:
-            place = Place("folder", str(_place(config, "fileflow_results", place.name)))
+            place = Place("folder", str(base / place.name))
         if place not in places:
             places.append(place)
     folders = [Path(place.name) for place in places if not place.is_remote]
@@ -305,10 +344,10 @@ def _results(config: pytest.Config) -> tuple[Path, tuple[Place, ...]]:
 
 def _path(config: pytest.Config, name: str) -> Path | None:
     value, _ = _given(config, name)
-    return _place(config, name, str(value)) if value else None
+    return _base(config, name) / str(value) if value else None
 
 
-def _place(config: pytest.Config, name: str, text: str) -> Path:
+def _base(config: pytest.Config, name: str) -> Path:
     # As pytest does: a path on the command line is meant from here, one in the ini file from the project.
     from_ini = config.getoption(name) is None and config.getini(name)
-    return (config.rootpath if from_ini else config.invocation_params.dir) / text
+    return config.rootpath if from_ini else config.invocation_params.dir

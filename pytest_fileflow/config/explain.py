@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import jsonschema
 
     from pytest_fileflow.config.findings import Path
+    from pytest_fileflow.config.flow_schema import Kind
     from pytest_fileflow.config.places import Document
 
 _TYPES = {
@@ -26,6 +27,8 @@ _TYPES = {
     "object": "an object",
     "array": "a list",
 }
+
+_MUST_BE_FLOW = 'must be an object with flow_id, source and target, or {"flows": […]}'
 
 
 @dataclass(frozen=True)
@@ -48,9 +51,9 @@ class _Clash:
         return shown(self.value, self.path)
 
 
-def explain(document: Document) -> Iterator[Finding]:
-    """Yield a finding for everything that the schema does not accept of a document."""
-    for error in flow_schema.errors(document.value):
+def explain(document: Document, kind: Kind = "flow") -> Iterator[Finding]:
+    """Yield a finding for everything that the schema of its kind does not accept of a document."""
+    for error in flow_schema.errors(document.value, kind):
         at_name = "propertyNames" in error.absolute_schema_path
         clash = _clash(error, document, at_name=at_name)
         for finding in KEYWORDS.get(clash.keyword, _other)(clash):
@@ -67,7 +70,7 @@ def _clash(error: jsonschema.ValidationError, document: Document, *, at_name: bo
 
 def _unknown_keys(clash: _Clash) -> Iterator[Finding]:
     known = set(clash.around["properties"])
-    wanted = known | {"flows"} if not clash.path else known
+    wanted = known | {"flows"} if not clash.path and "flow_id" in known else known
     allowed = tuple(clash.around.get("patternProperties", ()))
     for key in clash.value:
         if key not in known and not any(re.search(each, key) for each in allowed):
@@ -86,7 +89,7 @@ def _wrong_type(clash: _Clash) -> Iterator[Finding]:
     wanted = " or ".join(_TYPES[each] for each in types)
     if not clash.path:
         found = "a list" if isinstance(clash.value, list) else "a bare value"
-        yield Finding((), f'must be an object with flow_id, source and target, or {{"flows": […]}}, not {found}')
+        yield Finding((), f"{clash.around.get('errorMessage', _MUST_BE_FLOW)}, not {found}")
         return
     yield Finding(clash.path, f"must be {wanted}, {_but(clash, wants_text=types == ['string'])}")
 
@@ -146,7 +149,7 @@ def _bound(words: str) -> Callable[[_Clash], Iterator[Finding]]:
 
 
 def _other(clash: _Clash) -> Iterator[Finding]:
-    yield Finding(clash.path, "does not fit the schema that pytest-fileflow ships (flow.schema.json)")
+    yield Finding(clash.path, flow_schema.MISFIT)
 
 
 KEYWORDS: dict[str, Callable[[_Clash], Iterator[Finding]]] = {

@@ -1,11 +1,11 @@
-"""The shipped JSON Schema: the single description of the format, and the validators made from it."""
+"""The shipped JSON Schemas: the single description of each format, and the validators made from them."""
 
 from __future__ import annotations
 
 import functools
 import json
 import re
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -14,48 +14,54 @@ if TYPE_CHECKING:
     import jsonschema_rs
 
 
+Kind = Literal["flow", "endpoints", "environment"]
+"""The files that have a schema: of flows, of endpoints and defaults that flows share, of an environment."""
+
+MISFIT = "does not fit the schema that pytest-fileflow ships"
+
+
 @functools.cache
-def _text() -> str:
+def _text(kind: Kind) -> str:
     from importlib import resources
 
-    return resources.files(__package__).joinpath("flow.schema.json").read_text(encoding="utf-8")
+    return resources.files(__package__).joinpath(f"{kind}.schema.json").read_text(encoding="utf-8")
 
 
-def schema() -> dict[str, Any]:
-    """Return the schema of a flow config file, draft 2020-12; a copy of the caller's own."""
-    return cast("dict[str, Any]", json.loads(_text()))
+def schema(kind: Kind = "flow") -> dict[str, Any]:
+    """Return the schema of a kind of file, draft 2020-12; a copy of the caller's own."""
+    return cast("dict[str, Any]", json.loads(_text(kind)))
 
 
-def is_valid(document: object) -> bool:
-    """Return whether the schema accepts a document; answers in microseconds and says no more.
+def is_valid(document: object, kind: Kind = "flow") -> bool:
+    """Return whether a schema accepts a document; answers in microseconds and says no more.
 
     Strings must be proper Unicode: half a surrogate pair crashes jsonschema-rs before 0.44.
     """
     try:
-        return _compiled().is_valid(document)
+        return _compiled(kind).is_valid(document)
     except ValueError:  # before 0.37 it takes no whole number beyond 64 bits
-        return not any(errors(document))
+        return not any(errors(document, kind))
 
 
-def errors(document: object) -> Iterator[jsonschema.ValidationError]:
-    """Yield what the schema does not accept of a document, each with the path to it."""
-    yield from _explaining().iter_errors(document)
+def errors(document: object, kind: Kind = "flow") -> Iterator[jsonschema.ValidationError]:
+    """Yield what a schema does not accept of a document, each with the path to it."""
+    yield from _explaining(kind).iter_errors(document)
 
 
 @functools.cache
-def _compiled() -> jsonschema_rs.Draft202012Validator:
+def _compiled(kind: Kind) -> jsonschema_rs.Draft202012Validator:
     import jsonschema_rs
 
-    return jsonschema_rs.Draft202012Validator(schema())
+    return jsonschema_rs.Draft202012Validator(schema(kind))
 
 
 @functools.cache
-def _explaining() -> Any:
+def _explaining(kind: Kind) -> Any:
     """Make the validator that explains; jsonschema takes 100 ms to import, so only a bad file pays for it."""
     from jsonschema import Draft202012Validator, validators
 
     validator = validators.extend(Draft202012Validator, {"pattern": _pattern})  # type: ignore[no-untyped-call, unused-ignore]
-    return validator(schema())
+    return validator(schema(kind))
 
 
 def _pattern(

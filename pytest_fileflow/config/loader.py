@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_fileflow.config import flow_schema
 from pytest_fileflow.config.build import build
+from pytest_fileflow.config.documents import read, schema_findings
 from pytest_fileflow.config.findings import Finding, path_text
 from pytest_fileflow.config.places import Unparsed
 from pytest_fileflow.config.problems import BrokenFlow, Problem
@@ -97,7 +98,7 @@ class Source:
 def careful(text: str, form: Format, source: Source, rules: Rules) -> tuple[Flow | BrokenFlow, ...]:
     """Read a text with positions, and return its flows and everything that is wrong with the others."""
     loaded: list[Flow | BrokenFlow] = []
-    for document in _read(text, form):
+    for document in read(text, form):
         if isinstance(document, Unparsed):
             problem = Problem(source.display, *document.mark, "$", document.message)
             loaded.append(source.broken(document.flow_id, document.line, [problem]))
@@ -106,20 +107,10 @@ def careful(text: str, form: Format, source: Source, rules: Rules) -> tuple[Flow
     return tuple(loaded) or (source.broken(None, 1, [Problem(source.display, 1, 1, "$", _EMPTY)]),)
 
 
-def _read(text: str, form: Format) -> list[Document | Unparsed]:
-    if form == "json":
-        from pytest_fileflow.config.json_text import read_json
-
-        return [read_json(text)]
-    from pytest_fileflow.config.yaml_text import read_yaml
-
-    return read_yaml(text)
-
-
 def _judge(document: Document, source: Source, rules: Rules) -> Iterator[Flow | BrokenFlow]:
     """Yield the flows of a document; what belongs to none of them comes first, as one more broken flow."""
     entries = list(_entries(document.value))
-    stated = [*document.findings, *_schema_findings(document)]
+    stated = [*document.findings, *schema_findings(document, "flow")]
     whole = [finding for finding in stated if not any(_is_below(finding.path, path) for path, _ in entries)]
     if whole:
         yield source.broken(None, document.flow_line(()), [source.problem(document, each) for each in whole])
@@ -132,19 +123,6 @@ def _judge(document: Document, source: Source, rules: Rules) -> Iterator[Flow | 
             yield source.broken(flow_id, line, [source.problem(document, each) for each in found])
         else:
             yield build(flow, f"{source.display}:{line}")
-
-
-def _schema_findings(document: Document) -> list[Finding]:
-    """Return what the schema does not accept, save for values that reading already found wrong."""
-    if flow_schema.is_valid(document.value):
-        return []
-    from pytest_fileflow.config.explain import explain
-
-    spoilt = {finding.path for finding in document.findings if not finding.at_key}
-    findings = [finding for finding in explain(document) if finding.path not in spoilt]
-    if not findings and not document.findings:
-        findings = [Finding((), "does not fit the schema that pytest-fileflow ships (flow.schema.json)")]
-    return findings
 
 
 def _rule_findings(flow: object, path: JsonPath, rules: Rules, spoilt: Collection[JsonPath]) -> list[Finding]:

@@ -142,6 +142,10 @@ def _variables_between(source: str | None, target: str | None) -> frozenset[str]
     return frozenset(known)
 
 
+RUN_VARIABLES = _variables_between(None, None)
+"""Whatever a payload or a trigger file may hold, whichever the endpoints."""
+
+
 def _templates(value: object, path: Path) -> Iterator[tuple[Path, str]]:
     return ((where, text) for where, text in _strings(value, path) if "${" in text)
 
