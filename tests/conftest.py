@@ -17,6 +17,24 @@ for name in (CIPHERS, f"{CIPHERS}.algorithms", f"{CIPHERS}.modes", "jsonschema_r
 
 ROOT = Path(__file__).parents[1]
 
+# Whole modules that take seconds a test: tox runs them on the oldest and the newest Python only.
+SYSTEM = frozenset(
+    f"test_{name}.py"
+    for name in (
+        *("alerts_sessions", "contract_items", "end_to_end", "fault_matrix", "fault_sessions", "html_browser"),
+        *("interrupts", "negative_session", "page_browser", "progress", "rehearsal", "reports", "results_sessions"),
+        *("sandbox_aws", "sandbox_backends", "sandbox_faults", "sandbox_flows", "sandbox_life"),
+        *("sandbox_notifications", "sandbox_routes", "sandbox_sftp", "verdict_words", "whereabouts_sandbox"),
+        *("whereabouts_servers",),
+    )
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.name in SYSTEM:
+            item.add_marker("system")
+
 
 class Suite:
     """A folder with flows, and pytest runs over it."""
