@@ -18,6 +18,7 @@ from pytest_fileflow.commands import (
     init,
     rehearse,
     report,
+    sandbox,
     schema,
     upload,
     validate,
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 # Each has a click command ``command`` that returns the exit status; help lists them in this order.
-COMMANDS = (init, validate, schema, hostkeys, history, report, rehearse, upload, cloudwatch, ci, completion)
+COMMANDS = (init, validate, schema, hostkeys, history, report, rehearse, sandbox, upload, cloudwatch, ci, completion)
 
 INTERRUPTED = 130
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pytest_fileflow.commands.completing import FOLDER, flow_ids, named_in
-from pytest_fileflow.commands.servers import Server, Shown, ask, servers_of
+from pytest_fileflow.commands.servers import SECONDS, Server, Shown, ask, servers_of
 from pytest_fileflow.config.arns import is_placeholder
 from pytest_fileflow.suggest import nearest
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 MISMATCH, CANNOT = 1, 2
-SECONDS = 10.0
 CAUTION = (
     "A key that came over the network proves nothing yet: before you pin it, compare the fingerprint with what the "
     "server's owner says by another way."

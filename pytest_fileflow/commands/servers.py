@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from pytest_fileflow.endpoints.hostkeys import HostKey, Trust
 
 AT_A_TIME = 16
-_ADDRESS = re.compile(r"\[(?P<v6>[0-9A-Fa-f:.]+(?:%[\w.-]+)?)\](?::(?P<v6_port>\d+))?|(?P<host>[^:\s]+)(?::(?P<port>\d+))?")
+SECONDS = 10.0
+_ADDRESS = re.compile(
+    r"\[(?P<v6>[0-9A-Fa-f:.]+(?:%[\w.-]+)?)\](?::(?P<v6_port>\d+))?|(?P<host>[^:\s]+)(?::(?P<port>\d+))?"
+)
 
 State = Literal["trusted", "new", "mismatch"]
 
@@ -97,7 +100,7 @@ def ask(servers: Sequence[Server], seconds: float, known_hosts: Sequence[Path]) 
 
 def _shown(server: Server, seconds: float, known_hosts: Sequence[Path]) -> Shown:
     try:
-        keys = tuple(_keys(server, seconds))
+        keys = tuple(keys_of(server, seconds))
         pins = server.pins or (None,)
         judged = tuple(_judged(trust(server.host, server.port, pin, known_hosts), keys) for pin in pins)
     except FileflowError as error:
@@ -105,7 +108,8 @@ def _shown(server: Server, seconds: float, known_hosts: Sequence[Path]) -> Shown
     return Shown(server, keys, judged)
 
 
-def _keys(server: Server, seconds: float) -> Iterator[HostKey]:
+def keys_of(server: Server, seconds: float = SECONDS) -> Iterator[HostKey]:
+    """Yield a server's keys, one of each type; raises FileflowError."""
     from pytest_fileflow.endpoints.handshake import handshakes
     from pytest_fileflow.endpoints.line import Route, Timeouts
 

@@ -148,6 +148,11 @@ class Sandbox:
         """Return the URL of all AWS services."""
         return f"http://127.0.0.1:{self._where.port}"
 
+    @property
+    def is_running(self) -> bool:
+        """Return whether the process that this handle has started still runs."""
+        return self._process is not None and self._process.poll() is None
+
     def environment(self) -> dict[str, str]:
         """Return the variables that point any AWS SDK at the sandbox, and at no real account."""
         directory = self._where.directory

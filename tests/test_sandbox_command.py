@@ -1,0 +1,122 @@
+"""``fileflow sandbox``, by hand: OpenSSH's ``sftp`` and boto3 put files, and see them moved."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import pytest
+
+from pytest_fileflow.cli import main
+from tests.support.sandbox_tools import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+SECRET = "arn:aws:secretsmanager:us-west-2:<ACCOUNT_ID>:secret:sftp/acme"
+SFTP = {"type": "SFTP", "host": "<HOST>", "username": "<ACME_USER>", "secret_arn": SECRET}
+FUNCTION = "arn:aws:lambda:us-west-2:123456789012:function:file-transfer"
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
+    (tmp_path / "tmp").mkdir()
+    (tmp_path / "flows").mkdir()
+    return tmp_path
+
+
+@contextlib.contextmanager
+def running(form: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
+    """Run the command, whose output goes to the file ``out``; it ends with the block."""
+    program = [sys.executable, "-m", "pytest_fileflow.cli", "sandbox", f"--format={form}"]
+    with Path("out").open("w") as out, Path("err").open("w") as err:
+        process = subprocess.Popen(program, stdout=out, stderr=err, text=True, env=os.environ | environment)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+def write(flow_id: str, source: dict[str, object], target: dict[str, object], **more: object) -> None:
+    flow = {"flow_id": flow_id, "source": source, "target": target, **more}
+    Path(f"flows/{flow_id}.json").write_text(json.dumps(flow))
+
+
+def sftp(command: str, batch: str) -> str:
+    name, *more = shlex.split(command)
+    program = [name, "-b", "-", *more]
+    done = subprocess.run(program, input=batch, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def client(told: dict[str, Any], service: str) -> Any:
+    own = told["environment"]
+    session = boto3.Session(own["AWS_ACCESS_KEY_ID"], own["AWS_SECRET_ACCESS_KEY"], region_name=own["AWS_REGION"])
+    return session.client(service, endpoint_url=own["AWS_ENDPOINT_URL"])
+
+
+def out_of(process: subprocess.Popen[str], ending: str) -> str:
+    def whole() -> str:
+        assert process.poll() is None, Path("err").read_text()
+        text = Path("out").read_text()
+        return text if text.endswith(ending) else ""
+
+    return eventually(whole, 60)
+
+
+def test_files_that_are_put_by_hand_are_moved_and_nothing_is_left(here):
+    write("in", {**SFTP, "dir": "/outbox"}, {"type": "S3", "bucket": "example-landing", "prefix": "in/"})
+    transfer = {"lambda_arn": FUNCTION, "payload": {"file": "${file.name}"}}
+    write("out", {"type": "S3", "bucket": "example-out"}, {**SFTP, "dir": "/inbox"}, transfer=transfer)
+    Path("hello.txt").write_bytes(b"hello\n")
+    with running("json") as process:
+        told = json.loads(out_of(process, "\n}\n"))
+        flow_in, flow_out = told["flows"]
+        assert flow_in["start"] is None
+        sftp(flow_in["source"]["command"], "put hello.txt\n")
+        s3 = client(told, "s3")
+        eventually(lambda: s3.list_objects_v2(Bucket="example-landing", Prefix="in/hello.txt").get("Contents"), 60)
+        assert s3.get_object(Bucket="example-landing", Key="in/hello.txt")["Body"].read() == b"hello\n"
+
+        s3.put_object(Bucket="example-out", Key="hello.txt", Body=b"hello\n")
+        words = shlex.split(flow_out["start"])
+        given = {name: words[words.index(name) + 1] for name in ("--function-name", "--payload")}
+        client(told, "lambda").invoke(FunctionName=given["--function-name"], Payload=given["--payload"])
+        eventually(lambda: "hello.txt" in sftp(flow_out["target"]["command"], "ls\n"), 60)
+
+        keys = [path for path in (here / "tmp").rglob("key.*") if "by-hand" in path.parts]
+        assert {path.stat().st_mode & 0o777 for path in keys} == {0o600}
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
+    assert list((here / "tmp").iterdir()) == []
+
+
+def test_what_it_prints_can_be_sourced_until_ctrl_c_ends_it(here):
+    write("acme", {"type": "S3", "bucket": "one"}, {"type": "S3", "bucket": "two"})
+    Path("flows/broken.yaml").write_text("flow_id: broken")
+    with running("sh", AWS_PROFILE="production") as process:
+        out_of(process, "# acme: aws s3 ls s3://two/\n")
+        script = 'AWS_PROFILE=production; . ./out; echo "$AWS_PROFILE $AWS_ENDPOINT_URL"'
+        shown = subprocess.run(["sh", "-ec", script], capture_output=True, text=True, timeout=60, check=True).stdout
+        assert shown.startswith(" http://127.0.0.1:")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 0
+    assert Path("err").read_text().startswith("left out: broken is wrong: flows/broken.yaml:1:1  $")
+    assert list((here / "tmp").iterdir()) == []
+
+
+def test_without_a_flow_there_is_nothing_to_run(capsys):
+    assert main(["sandbox"]) == 2
+    assert capsys.readouterr().err == "fileflow sandbox: there are no flows in flows that can be used\n"
