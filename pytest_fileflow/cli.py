@@ -11,6 +11,7 @@ import click
 from pytest_fileflow import __version__
 from pytest_fileflow.commands import (
     ci,
+    clean,
     cloudwatch,
     completion,
     history,
@@ -29,7 +30,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 # Each has a click command ``command`` that returns the exit status; help lists them in this order.
-COMMANDS = (init, validate, schema, hostkeys, history, report, rehearse, sandbox, upload, cloudwatch, ci, completion)
+COMMANDS = (
+    *(init, validate, schema, hostkeys, sandbox, rehearse),
+    *(history, report, upload, clean, cloudwatch, ci, completion),
+)
 
 INTERRUPTED = 130
 

@@ -26,10 +26,17 @@ _SPAN = re.compile(r"(\d{1,5})([hdw])")
 _UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
 
 
+def span(text: str) -> timedelta:
+    """Return the time that a text as ``7d`` means; for click."""
+    found = _SPAN.fullmatch(text)
+    if found is None:
+        raise click.BadParameter(f"{text!r} is no span, as 7d, 24h or 2w")
+    return int(found[1]) * _UNITS[found[2]]
+
+
 def _moment(text: str) -> datetime:
-    span = _SPAN.fullmatch(text)
-    if span:
-        return datetime.now(timezone.utc) - int(span[1]) * _UNITS[span[2]]
+    if _SPAN.fullmatch(text):
+        return datetime.now(timezone.utc) - span(text)
     try:
         moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
         return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).astimezone(timezone.utc)
