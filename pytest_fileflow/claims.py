@@ -16,16 +16,26 @@ if TYPE_CHECKING:
     from pytest_fileflow.settings import Settings
 
 SUFFIXES = (".json", ".yaml", ".yml")
+SHARED = frozenset(f"endpoints{suffix}" for suffix in SUFFIXES)
+BESIDE_FLOWS = frozenset({"environments", "groups"})
+
+
+def is_shared(path: Path) -> bool:
+    """Return whether a file is, by its name, that of the endpoints and defaults that flows share: never a flow."""
+    return path.name in SHARED
 
 
 @dataclass(frozen=True)
 class Folder:
-    """What a folder settles for all its files: whether they must be flows, may be, or are our own records."""
+    """What a folder settles for all its files: whether they must be flows, may be, or never are.
+
+    Never are our own records, and what lies in folders ``environments`` and ``groups`` beside flows.
+    """
 
     path: Path
     is_named: bool
     is_below_flows: bool
-    is_results: bool
+    is_never: bool
 
 
 @dataclass(frozen=True)
@@ -45,12 +55,16 @@ class Claims:
         """Return what a folder settles for its files."""
         around = (path, *path.parents)
         is_named = any(place in around for place in self.named)
-        return Folder(path, is_named, _below_flows(path, self.root), self.results in around)
+        is_below_flows = _below_flows(path, self.root)
+        is_never = self.results in around or not (is_below_flows or BESIDE_FLOWS.isdisjoint(_inside(path, self.root)))
+        return Folder(path, is_named, is_below_flows, is_never)
 
     def claims(self, path: Path, folder: Folder) -> bool:
-        """Return whether a file of a folder is to be read as a flow."""
-        if folder.is_results:
+        """Return whether a file of a folder is to be read as a flow, or as what flows share."""
+        if folder.is_never:
             return False
+        if is_shared(path):
+            return folder.is_named or folder.is_below_flows
         if folder.is_named or path in self.named or Path(path.stem).suffix == ".flow":
             return True
         return folder.is_below_flows and may_hold_flow(path)
@@ -78,8 +92,13 @@ def _holds_flows(place: Path, root: Path, patterns: list[str]) -> bool:
 
 def _below_flows(folder: Path, root: Path) -> bool:
     """Return whether a folder is called ``flows``, or one above it within the project is."""
+    return "flows" in _inside(folder, root)
+
+
+def _inside(folder: Path, root: Path) -> tuple[str, ...]:
+    """Return the names of a folder and those above it within the project."""
     inside = folder.relative_to(root).parts if folder == root or root in folder.parents else (folder.name,)
-    return "flows" in (inside or (folder.name,))
+    return inside or (folder.name,)
 
 
 def _has_python_tests(folder: Path, patterns: list[str]) -> bool:

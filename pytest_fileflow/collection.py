@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_fileflow.claims import is_shared
 from pytest_fileflow.config import BrokenFlow, Problem, flow_loader
 from pytest_fileflow.model import NO_FILE, Case
 
@@ -84,6 +85,7 @@ class Collector:
     claims: Claims
     registry: Registry
     with_canaries: bool
+    rootdir: Path
     seen: dict[str, tuple[str, Path, int]] = field(default_factory=dict)
     flows: dict[str, Flow] = field(default_factory=dict)
     broken: set[str] = field(default_factory=set)
@@ -93,10 +95,13 @@ class Collector:
 
     def __post_init__(self) -> None:
         self.fixtures = FixturesOfFolders()
-        self._load = flow_loader(
+        self.loader = flow_loader(
             sandbox=self.settings.sandbox,
             patterns=self.registry.size_problems(),
             checks=self.registry.checks(),
+            environment=self.settings.environment,
+            roots=self.settings.roots,
+            rootdir=self.rootdir,
         )
 
     def collect_file(self, path: Path, parent: pytest.Collector) -> FlowFile | None:
@@ -151,7 +156,7 @@ class Collector:
         """Read a file's flows; one whose flow_id was seen before, here or elsewhere, is broken."""
         loaded = [
             flow if isinstance(flow, BrokenFlow) else self._unique(flow, (flow.origin, path, index), display)
-            for index, flow in enumerate(self._load(path, display))
+            for index, flow in enumerate(self._read(path, display))
         ]
         for flow in loaded:
             if isinstance(flow, BrokenFlow):
@@ -159,6 +164,9 @@ class Collector:
             else:
                 self.flows[flow.flow_id] = flow
         return loaded
+
+    def _read(self, path: Path, display: str) -> tuple[Flow | BrokenFlow, ...]:
+        return self.loader.load_shared(path) if is_shared(path) else self.loader.load(path, display)
 
     def _unique(self, flow: Flow, place: tuple[str, Path, int], display: str) -> Flow | BrokenFlow:
         first = self.seen.setdefault(flow.flow_id, place)

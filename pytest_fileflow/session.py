@@ -100,7 +100,9 @@ class FlowSession:
             from pytest_fileflow.collection import Collector
 
             claims = Claims(self.named_places(), self.config.rootpath, self.settings.results)
-            self._collector = Collector(self.settings, claims, self.registry(), self.with_canaries())
+            self._collector = Collector(
+                self.settings, claims, self.registry(), self.with_canaries(), self.config.rootpath
+            )
         return self._collector.collect_file(path, parent)
 
     def expand(self, folder: pytest.Directory, found: list[pytest.Item | pytest.Collector]) -> None:

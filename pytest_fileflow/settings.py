@@ -34,6 +34,7 @@ class Settings:
     ``paths`` are files and folders in which every JSON/YAML file is a flow. ``rehearse`` are the faults
     to rehearse, none of them for all; it is None where flows simply run. ``results`` is a folder, for
     the ledger and for what cannot be delivered yet; records go to ``places``, which it may be one of.
+    ``roots`` are the config roots, which hold folders of flows, ``environments`` and ``groups``.
     """
 
     sandbox: bool
@@ -54,6 +55,7 @@ class Settings:
     remind_hours: float = DEFAULT_REMIND_HOURS
     report_url: str = ""
     environment: Environment | None = None
+    roots: tuple[Path, ...] = ()
 
     @classmethod
     def read(cls, config: pytest.Config) -> Settings:
@@ -80,6 +82,7 @@ class Settings:
             remind_hours=_hours(config, "fileflow_alerts_remind"),
             report_url=_report_url(config),
             environment=environment,
+            roots=config_roots(config),
         )
 
 

@@ -54,6 +54,14 @@ def subschemas(part: Any, *, conditional: bool = False) -> Iterator[tuple[dict[s
         yield from subschemas(each, conditional=conditional)
 
 
+def referred(part: dict[str, Any]) -> dict[str, Any]:
+    """Return what a part of the schema refers to: a definition, or a property of one."""
+    found: dict[str, Any] = {"$defs": DEFS}
+    for step in part.get("$ref", "#/no").split("/")[1:]:
+        found = found.get(step, {})
+    return found
+
+
 def test_it_is_a_sound_schema_of_the_draft_it_names() -> None:
     Draft202012Validator.check_schema(schema())
     assert schema()["$schema"] == Draft202012Validator.META_SCHEMA["$id"]
@@ -140,7 +148,7 @@ def test_an_editor_has_something_to_show_everywhere() -> None:
     for part, _ in subschemas(schema()):
         for key, each in part.get("properties", {}).items():
             if "const" not in each:
-                described = {**DEFS.get(each.get("$ref", "").removeprefix("#/$defs/"), {}), **each}
+                described = {**referred(each), **each}
                 assert described.get("title"), key
                 assert described.get("description"), key
 
@@ -234,3 +242,20 @@ def test_an_editor_can_explain_every_key_and_show_what_may_stand_there() -> None
     assert [name for name, each in explained if not {"title", "description"} <= set(each)] == []
     silent = [name for name, each in explained if not any(key in each for key in shows_itself)]
     assert [name for name, each in explained if name in silent and each.get("type") != "boolean"] == []
+
+
+def test_the_schema_of_shared_files_is_sound_and_takes_parts_of_flows() -> None:
+    shared = schema("endpoints")
+    Draft202012Validator.check_schema(shared)
+    validator = Draft202012Validator(shared)
+    validator.validate({"endpoints": {"a": {"type": "SFTP", "host": "h", "x-why": 1}, "x-note": 1}})
+    validator.validate({"defaults": {"target": {"use": "a"}, "source": {"port": 22}, "transfer": {"mode": "invoke"}}})
+    validator.validate({"defaults": {"alerts": {"jira": {"project": "OPS"}, "webhook": {"headers": {"A": "b"}}}}})
+    for wrong in (
+        {"endpoints": {"a": {"host": "h"}}},
+        {"endpoints": {"a": {"type": "S3", "use": "b"}}},
+        {"defaults": {"source": {"prot": 22}}},
+        {"defaults": {"flow_id": "a"}},
+        {"defaults": {"validation": {"checks": [{"level": 1}]}}},
+    ):
+        assert not validator.is_valid(wrong), wrong

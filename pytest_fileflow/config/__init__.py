@@ -5,15 +5,17 @@ What does the work is imported by the first call, so that a session without flow
 
 from __future__ import annotations
 
-import functools
 from typing import TYPE_CHECKING, Any
 
 from pytest_fileflow.config.problems import BrokenFlow, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
     from pathlib import Path
 
+    from pytest_fileflow.config.environment import Environment
+    from pytest_fileflow.config.flow_schema import Kind
+    from pytest_fileflow.config.loader import Loader
     from pytest_fileflow.model import Flow
 
 __all__ = ["BrokenFlow", "Problem", "flow_loader", "load_file", "may_hold_flow", "schema"]
@@ -34,7 +36,7 @@ def load_file(
     names of the known further checks. In the sandbox placeholders are accepted. Never raises for
     anything that a file may hold, and never returns nothing.
     """
-    return flow_loader(sandbox=sandbox, patterns=patterns, checks=checks)(path, display)
+    return flow_loader(sandbox=sandbox, patterns=patterns, checks=checks).load(path, display)
 
 
 def flow_loader(
@@ -42,15 +44,22 @@ def flow_loader(
     sandbox: bool,
     patterns: Mapping[str, Callable[[int], str | None]],
     checks: Collection[str],
-) -> Callable[[Path, str], tuple[Flow | BrokenFlow, ...]]:
-    """Return ``load_file`` for the many files of a session, as ``load(path, display)``.
+    environment: Environment | None = None,
+    roots: Iterable[Path] = (),
+    rootdir: Path | None = None,
+) -> Loader:
+    """Return ``load_file`` for the many files of a session.
 
-    ``patterns`` and ``checks`` are looked into anew for each file, so they may grow.
+    ``patterns`` and ``checks`` are looked into anew for each file, so they may grow. ``environment``
+    gives variables their values. Endpoints and defaults lie in a flow's folder or above it, up to the
+    outermost of ``roots`` that holds it; messages call their files by the path from ``rootdir``.
     """
-    from pytest_fileflow.config.loader import load
+    from pytest_fileflow.config.loader import Loader
     from pytest_fileflow.config.rules import Rules
+    from pytest_fileflow.config.scope import Scopes
 
-    return functools.partial(load, rules=Rules(sandbox, patterns, checks))
+    rules = Rules(sandbox, patterns, checks, environment)
+    return Loader(rules, Scopes(rules, roots, rootdir))
 
 
 def may_hold_flow(path: Path) -> bool:
@@ -65,8 +74,8 @@ def may_hold_flow(path: Path) -> bool:
     return claim.may_hold_flow(path)
 
 
-def schema() -> dict[str, Any]:
-    """Return the shipped JSON Schema of a config file, draft 2020-12; a copy of the caller's own."""
+def schema(kind: Kind = "flow") -> dict[str, Any]:
+    """Return the JSON Schema of a kind of config file, draft 2020-12; a copy of the caller's own."""
     from pytest_fileflow.config import flow_schema
 
-    return flow_schema.schema()
+    return flow_schema.schema(kind)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_fileflow.config.documents import SUFFIXES, UnusableError, problem, read_one, schema_findings
 from pytest_fileflow.config.findings import Finding, quoted
 from pytest_fileflow.config.sizes import parse_size
+from pytest_fileflow.config.variables import is_of_a_run
 from pytest_fileflow.suggest import nearest
 
 if TYPE_CHECKING:
@@ -116,8 +117,6 @@ def _read(name: str, root: Path, path: Path) -> Environment:
 
 def _reserved(value: Any) -> Iterator[Finding]:
     """Yield the variables that are called like what a run puts into payloads, file names and webhooks."""
-    from pytest_fileflow.config.variables import is_of_a_run
-
     variables = value.get("variables") if isinstance(value, dict) else None
     for name in variables if isinstance(variables, dict) else ():
         if is_of_a_run(name):

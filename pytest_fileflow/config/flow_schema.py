@@ -7,11 +7,15 @@ import json
 import re
 from typing import TYPE_CHECKING, Any, Literal, cast
 
+from pytest_fileflow.config import partial
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import jsonschema
     import jsonschema_rs
+
+    from pytest_fileflow.config.findings import Path
 
 
 Kind = Literal["flow", "endpoints", "environment"]
@@ -28,8 +32,19 @@ def _text(kind: Kind) -> str:
 
 
 def schema(kind: Kind = "flow") -> dict[str, Any]:
-    """Return the schema of a kind of file, draft 2020-12; a copy of the caller's own."""
+    """Return the schema of a kind of file, draft 2020-12; a copy of the caller's own.
+
+    That of flows is what a flow must be once its endpoints, defaults and variables are put in.
+    """
+    if kind == "endpoints":
+        return partial.schema_of_shared(schema())
     return cast("dict[str, Any]", json.loads(_text(kind)))
+
+
+@functools.cache
+def paths_without_text() -> frozenset[Path]:
+    """Return the paths of a flow at which the schema takes no text, but only numbers or truth values."""
+    return frozenset(partial.paths_without_text(schema()["$defs"]))
 
 
 def is_valid(document: object, kind: Kind = "flow") -> bool:

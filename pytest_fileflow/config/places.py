@@ -16,11 +16,18 @@ _FLOW_ID = re.compile(
 
 @dataclass(frozen=True)
 class Place:
-    """Where a value and its key stand; ``text`` is what was written where YAML read it as another type."""
+    """Where a value and its key stand; ``text`` is what was written where YAML read it as another type.
+
+    ``file`` is where that is, if not in the document's own file. ``names`` are the variables in a
+    string; ``source`` is the file and position of the one whose value this is as a whole.
+    """
 
     value: Mark
     key: Mark | None = None
     text: str | None = None
+    file: str | None = None
+    names: tuple[str, ...] = ()
+    source: tuple[str, Mark] | None = None
 
 
 @dataclass
@@ -33,13 +40,22 @@ class Document:
 
     def mark(self, finding: Finding) -> Mark:
         """Return the position of a finding, or of the nearest part that has one."""
+        return self.spot(finding)[1]
+
+    def spot(self, finding: Finding) -> tuple[str | None, Mark]:
+        """Return the position of a finding, with the file where it is another than the document's own."""
         if finding.mark is not None:
-            return finding.mark
-        path = finding.path
+            return None, finding.mark
+        place = self.place(finding.path)
+        if finding.at_key and place.key is not None:
+            return place.file, place.key
+        return place.source or (place.file, place.value)
+
+    def place(self, path: Path) -> Place:
+        """Return the place of a value, or of the nearest part around it that has one."""
         while path and path not in self.places:
             path = path[:-1]
-        place = self.places.get(path, Place((1, 1)))
-        return place.key if finding.at_key and place.key is not None else place.value
+        return self.places.get(path, Place((1, 1)))
 
     def flow_line(self, path: Path) -> int:
         """Return the line of a flow: that of its flow_id where it has one, else where it begins."""

@@ -22,6 +22,7 @@ from pytest_fileflow.model import TestData, Transfer, Validation
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
+    from pytest_fileflow.config.environment import Environment
     from pytest_fileflow.config.findings import Path
 
 _LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
@@ -37,26 +38,40 @@ _PLACE_VARIABLES = {
 
 @dataclass(frozen=True)
 class Rules:
-    """The rules of a session: whether it runs in the sandbox, and which patterns and checks it knows."""
+    """The rules of a session: whether it runs in the sandbox, which patterns, checks and variables it knows."""
 
     sandbox: bool
     patterns: Mapping[str, Callable[[int], str | None]]
     checks: Collection[str]
+    environment: Environment | None = None
 
     def broken(self, flow: object) -> Iterator[Finding]:
         """Yield what breaks a rule, save for placeholders; paths begin at the flow."""
         if not isinstance(flow, dict):
             return
         yield from _hosts(flow)
-        yield from _transfer(flow)
+        yield from _transfer(flow, self.environment)
         yield from _times(flow)
         yield from _checks(flow, self.checks)
-        yield from _refusals(flow)
+        yield from _refusals(flow, self.environment)
         yield from _faults(flow)
-        yield from _file_name(flow)
+        yield from _file_name(flow, self.environment)
         yield from _sizes(flow, self.patterns)
-        yield from _webhook_templates(flow)
+        yield from _webhook_templates(flow, self.environment)
         yield from arns.of_channels(flow, sandbox=self.sandbox)
+        if not self.sandbox:
+            yield from arns.of_ends(flow)
+
+    def of_part(self, flow: Mapping[str, Any]) -> Iterator[Finding]:
+        """Yield what breaks a rule in a flow of which parts may lack, whatever the others are, placeholders too."""
+        yield from _hosts(flow)
+        yield from _checks(flow, self.checks)
+        yield from _faults(flow)
+        yield from _file_name(flow, self.environment)
+        yield from _sizes(flow, self.patterns)
+        yield from _webhook_templates(flow, self.environment)
+        yield from arns.of_channels(flow, sandbox=self.sandbox)
+        yield from self.unreplaced(flow)
         if not self.sandbox:
             yield from arns.of_ends(flow)
 
@@ -101,7 +116,7 @@ def _is_host(host: str) -> bool:
     return all(_LABEL.fullmatch(label) for label in name.removesuffix(".").split("."))
 
 
-def _transfer(flow: Mapping[str, Any]) -> Iterator[Finding]:
+def _transfer(flow: Mapping[str, Any], environment: Environment | None) -> Iterator[Finding]:
     transfer = _part(flow, "transfer")
     trigger = _part(transfer, "trigger_file")
     templates = [*_templates(transfer.get("payload"), ("transfer", "payload"))] if "payload" in transfer else []
@@ -112,7 +127,7 @@ def _transfer(flow: Mapping[str, Any]) -> Iterator[Finding]:
         for key in ("name", "content"):
             templates += _templates(trigger.get(key), ("transfer", "trigger_file", key))
     if templates:
-        yield from _unknown_variables(templates, _run_variables(flow))
+        yield from _unknown_variables(templates, _run_variables(flow), environment)
     name = trigger.get("name")
     if isinstance(name, str):
         yield from _trigger_name(name)
@@ -150,15 +165,22 @@ def _templates(value: object, path: Path) -> Iterator[tuple[Path, str]]:
     return ((where, text) for where, text in _strings(value, path) if "${" in text)
 
 
-def _unknown_variables(templates: Iterable[tuple[Path, str]], known: Collection[str]) -> Iterator[Finding]:
+def _unknown_variables(
+    templates: Iterable[tuple[Path, str]], known: Collection[str], environment: Environment | None
+) -> Iterator[Finding]:
+    """Yield the names that no run has; a variable of the environment is still there where another name is wrong."""
+    own = environment.variables if environment is not None else ()
     for where, text in templates:
         for name in _names_in(text):
             if name.startswith("{"):
                 yield Finding(where, 'a "${" has no closing "}"')
-            elif name not in known and is_secretive(where):
+            elif name in known or name in own:
+                continue
+            elif is_secretive(where):
                 yield Finding(where, "holds a variable that is not known (not shown)")
-            elif name not in known:
-                yield Finding(where, f"unknown variable ${{{_short(name)}}}{_variable_hint(name, known)}")
+            else:
+                hint = _variable_hint(name, known, None if environment is None else own)
+                yield Finding(where, f"unknown variable ${{{_short(name)}}}{hint}")
 
 
 @functools.lru_cache  # flows have their templates in common
@@ -170,12 +192,13 @@ def _short(name: str) -> str:
     return quoted(name)[1:-1]
 
 
-def _variable_hint(name: str, known: Collection[str]) -> str:
+def _variable_hint(name: str, known: Collection[str], own: Collection[str] | None) -> str:
     side, _, rest = name.partition(".")
     if side in ("source", "target") and any(rest in fields for fields in _PLACE_VARIABLES.values()):
         kind = "S3" if rest in _PLACE_VARIABLES["S3"] else "SFTP"
         return f": only {kind} has it, and the {side} is no {kind}"
-    return suggestion(name, known)
+    hint = suggestion(name, {*known, *(own or ())})
+    return hint if own is not None or "did you mean" in hint else f"{hint}; no --fileflow-env was given"
 
 
 def _strings(value: object, path: Path) -> Iterator[tuple[Path, str]]:
@@ -212,7 +235,7 @@ def _checks(flow: Mapping[str, Any], known: Collection[str]) -> Iterator[Finding
             yield Finding(path, f"unknown check {quoted(name)}{suggestion(name, known)}")
 
 
-def _refusals(flow: Mapping[str, Any]) -> Iterator[Finding]:
+def _refusals(flow: Mapping[str, Any], environment: Environment | None) -> Iterator[Finding]:
     refusals = flow.get("negative")
     seen: set[str] = set()
     for index, refusal in enumerate(refusals if isinstance(refusals, list) else ()):
@@ -225,7 +248,7 @@ def _refusals(flow: Mapping[str, Any]) -> Iterator[Finding]:
         seen |= {name} if isinstance(name, str) else set()
         if isinstance(refusal, dict) and "payload" in refusal:
             templates = _templates(refusal["payload"], ("negative", index, "payload"))
-            yield from _unknown_variables(templates, _run_variables(flow))
+            yield from _unknown_variables(templates, _run_variables(flow), environment)
     yield from impossible(flow)
 
 
@@ -239,7 +262,7 @@ def _faults(flow: Mapping[str, Any]) -> Iterator[Finding]:
                 yield Finding(("sandbox", "faults", index), str(error))
 
 
-def _webhook_templates(flow: Mapping[str, Any]) -> Iterator[Finding]:
+def _webhook_templates(flow: Mapping[str, Any], environment: Environment | None) -> Iterator[Finding]:
     for path, webhook in arns.webhooks(flow):
         if webhook.get("template") == "pagerduty" and "secret_arn" not in webhook:
             message = (
@@ -251,15 +274,15 @@ def _webhook_templates(flow: Mapping[str, Any]) -> Iterator[Finding]:
                 secrets = {name for name in _names_in(text) if name.startswith(alerting.SECRET)}
                 if secrets and "secret_arn" not in webhook:
                     yield Finding(where, "${secret.…} needs secret_arn: the secret whose texts they are")
-                yield from _unknown_variables([(where, text)], known | secrets)
+                yield from _unknown_variables([(where, text)], known | secrets, environment)
 
 
-def _file_name(flow: Mapping[str, Any]) -> Iterator[Finding]:
+def _file_name(flow: Mapping[str, Any], environment: Environment | None) -> Iterator[Finding]:
     name = _part(flow, "testdata").get("filename")
     if not isinstance(name, str) or not name:
         return
     path: Path = ("testdata", "filename")
-    yield from _unknown_variables(_templates(name, path), NAME_VARIABLES)
+    yield from _unknown_variables(_templates(name, path), NAME_VARIABLES, environment)
     if "run_id" not in template.names_in(name):
         yield Finding(path, "must hold ${run_id}, so that no two runs share a name")
 
