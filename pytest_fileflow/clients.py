@@ -228,10 +228,13 @@ def translated(action: str, location: str) -> Iterator[None]:
     """Let only the project's own errors out of a block that calls AWS."""
     from boto3.exceptions import Boto3Error
     from botocore.exceptions import BotoCoreError, ClientError
+    from botocore.parsers import ResponseParserError
     from urllib3.exceptions import HTTPError
 
     try:
         yield
+    except ResponseParserError as error:  # its text holds the answer: a proxy's, in the place of AWS
+        raise StorageFailed(f"the answer to {action} on {location} is none of AWS's") from error
     except (BotoCoreError, ClientError, Boto3Error, HTTPError, OSError) as error:
         raise translate(error, action=action, location=location) from error
 

@@ -20,13 +20,14 @@ from pytest_fileflow.config import BrokenFlow, Problem, flow_loader
 from pytest_fileflow.model import NO_FILE, Case
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
     from pytest_fileflow.claims import Claims, Folder
     from pytest_fileflow.model import Flow
     from pytest_fileflow.registry import Registry
     from pytest_fileflow.settings import Settings
+    from pytest_fileflow.stores.shelf import Entry
 
 STANDARD_MARKERS = ("smoke", "typical", "stress", "contract", "canary", "negative")
 KIND_MARKERS = {"contract": "contract", "canary": "canary", "rejects": "negative"}
@@ -66,7 +67,7 @@ class FixturesOfFolders:
         self._found: dict[pytest.Collector | None, Any] = {}
         self._takes_it = "fixtureinfo" in inspect.signature(pytest.Function.__init__).parameters
 
-    def make(self, file: FlowFile, name: str) -> FlowItem:
+    def make(self, file: Flows, name: str) -> FlowItem:
         """Return a file's item for a case; one whose file a plugin has marked (usefixtures) has its own fixtures."""
         info = None if file.own_markers else self._found.get(file.parent)
         if info is not None:
@@ -79,7 +80,10 @@ class FixturesOfFolders:
 
 @dataclass
 class Collector:
-    """What collecting needs to know, and remembers: where each flow_id was first seen, what holds for many files."""
+    """What collecting needs to know, and remembers: where each flow_id was first seen, what holds for many files.
+
+    ``stored`` are the entries of config stores, by the paths of their local copies.
+    """
 
     settings: Settings
     claims: Claims
@@ -92,6 +96,7 @@ class Collector:
     folders: dict[str, Folder] = field(default_factory=dict)
     markers: dict[str, pytest.MarkDecorator] = field(default_factory=dict)
     fixtures: FixturesOfFolders = field(init=False)
+    stored: Mapping[str, Entry] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.fixtures = FixturesOfFolders()
@@ -104,8 +109,11 @@ class Collector:
             rootdir=self.rootdir,
         )
 
-    def collect_file(self, path: Path, parent: pytest.Collector) -> FlowFile | None:
+    def collect_file(self, path: Path, parent: pytest.Collector) -> Flows | None:
         """Return a collector for a file that is a flow."""
+        entry = self.stored.get(str(path)) if self.stored else None
+        if entry is not None:
+            return StoredFlows.of(self, entry, path, parent)
         place = os.path.dirname(path)  # noqa: PTH120 - a third of the time, for every file
         folder = self.folders.get(place)
         if folder is None:
@@ -127,7 +135,7 @@ class Collector:
         for them by their names, and so are all with ``--lf``, which leaves out whole files.
         """
         session = folder.session
-        if session.config.getoption("lf", default=False) or not any(isinstance(node, FlowFile) for node in found):
+        if session.config.getoption("lf", default=False) or not any(isinstance(node, Flows) for node in found):
             return
         if not any(session.isinitpath(path) for path in (folder.path, *folder.path.parents)):
             return
@@ -214,7 +222,7 @@ def _without_garbage_collection() -> Iterator[None]:
 
 def _items_of(node: pytest.Item | pytest.Collector) -> list[pytest.Item | pytest.Collector]:
     """Return the items of a flow file; of anything else, and where a plugin's code fails, the node itself."""
-    if not isinstance(node, FlowFile) or node.session.isinitpath(node.path):
+    if not isinstance(node, Flows) or node.session.isinitpath(node.path):
         return [node]
     try:
         return node.collect()
@@ -222,8 +230,8 @@ def _items_of(node: pytest.Item | pytest.Collector) -> list[pytest.Item | pytest
         return [node]
 
 
-class FlowFile(pytest.File):
-    """A JSON or YAML file with one flow or several."""
+class Flows(pytest.Collector):
+    """One flow or several that lie in one file."""
 
     collector: Collector
     folder: Path
@@ -236,12 +244,16 @@ class FlowFile(pytest.File):
     def collect(self) -> list[pytest.Item | pytest.Collector]:
         """Return an item for every case, and one for everything that is broken."""
         items: list[pytest.Item | pytest.Collector] = []
-        for loaded in self.collector.load(self.path, self.nodeid or self.path.name):
+        for loaded in self.load():
             if isinstance(loaded, BrokenFlow):
                 items.append(self._broken(loaded))
             else:
                 items += [self._case(case) for case in self.collector.cases(loaded)]
         return items
+
+    def load(self) -> list[Flow | BrokenFlow]:
+        """Return the flows of the file, and what is broken in it."""
+        return self.collector.load(self.path, self.nodeid or self.path.name)
 
     def _broken(self, broken: BrokenFlow) -> FlowItem:
         item = FlowItem.from_parent(self, name=f"{broken.name}[config]", callobj=report_problems)
@@ -262,6 +274,33 @@ class FlowFile(pytest.File):
         if self.config.pluginmanager.hasplugin("timeout"):
             item.add_marker(_backstop(_longest_seconds(case)))
         return item
+
+
+class FlowFile(Flows, pytest.File):
+    """A JSON or YAML file with one flow or several."""
+
+
+class StoredFlows(Flows):
+    """An object or item of a config store; its path is that of the local copy, its id its address.
+
+    It is no ``pytest.File``: with ``--lf`` pytest leaves out files that ids as paths do not lead to.
+    """
+
+    entry: Entry
+
+    @classmethod
+    def of(cls, collector: Collector, entry: Entry, path: Path, parent: pytest.Collector) -> StoredFlows:
+        """Return the collector of an entry; the hooks and fixtures of the project's root folder hold for it."""
+        flows: StoredFlows = cls.from_parent(parent, name=path.name, path=path, nodeid=entry.uri)
+        flows.collector, flows.entry, flows.folder = collector, entry, flows.config.rootpath
+        return flows
+
+    def load(self) -> list[Flow | BrokenFlow]:
+        """Return the flows of the entry, or why it could not be read."""
+        if not self.entry.problem:
+            return self.collector.load(self.path, self.entry.display)
+        problem = Problem(self.entry.display, 1, 1, "$", self.entry.problem)
+        return [BrokenFlow(self.path.stem, 1, (problem,))]
 
 
 def _longest_seconds(case: Case) -> float:

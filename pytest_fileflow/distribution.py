@@ -54,8 +54,8 @@ def assigned(ids: Sequence[str], workers: int, part: Part) -> Sequence[int]:
 
 
 def is_flow(node_id: str) -> bool:
-    """Return whether a node id is that of a flow: it lies in a JSON or YAML file."""
-    return node_id.split("::", 1)[0].endswith(SUFFIXES)
+    """Return whether a node id is that of a flow: it lies in a JSON or YAML file, or in a table."""
+    return node_id.split("::", 1)[0].endswith(SUFFIXES) or node_id.startswith("dynamodb://")
 
 
 def flow_of(node_id: str) -> str:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator
     from pathlib import Path
 
-    from pytest_fileflow.collection import FlowFile
+    from pytest_fileflow.collection import Flows
     from pytest_fileflow.launcher import Report
 
 __all__ = [
@@ -82,7 +82,13 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         config.stash[SESSION].close()
 
 
-def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> FlowFile | None:
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Read config stores before anybody collects, and before workers start."""
+    session.config.stash[SESSION].read_stores()
+
+
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> Flows | None:
     """Collect JSON and YAML files that are flows."""
     if file_path.suffix not in (".json", ".yaml", ".yml"):
         return None

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_fileflow.caches import cache_folder
 from pytest_fileflow.handover import Handover
 from pytest_fileflow.recording import Recording
 from pytest_fileflow.settings import Settings
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from pytest_fileflow.clients import AwsClients
-    from pytest_fileflow.collection import Collector, FlowFile
+    from pytest_fileflow.collection import Collector, Flows
     from pytest_fileflow.endpoints.ssh import Route
     from pytest_fileflow.launcher import History, Launcher, Part, SigtermAsInterrupt
     from pytest_fileflow.model import Case, Flow, S3Location, SftpLocation
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from pytest_fileflow.registry import Registry
     from pytest_fileflow.reporting.progress import Shown
     from pytest_fileflow.sandbox import Sandbox
+    from pytest_fileflow.stored import ConfigStores
 
 
 CACHE_KEY = "fileflow/latencies"
@@ -63,6 +65,7 @@ class FlowSession:
         self._aws: AwsClients | None = None
         self._aws_lock = threading.Lock()
         self.recording = Recording(self.settings, lambda: self.token, self.aws)
+        self.stores: ConfigStores | None = None  # once they are read
         self.notes: list[str] = []  # lines for the end of the report
         self.troubles: list[str] = []  # likewise, of what was asked for and could not be done
 
@@ -93,17 +96,41 @@ class FlowSession:
             hook.call_historic(kwargs={"registry": self._registry})
         return self._registry
 
-    def collect_file(self, path: Path, parent: pytest.Collector) -> FlowFile | None:
+    def collect_file(self, path: Path, parent: pytest.Collector) -> Flows | None:
         """Return a collector for a JSON or YAML file, if it is a flow."""
         if self._collector is None:
             from pytest_fileflow.claims import Claims
             from pytest_fileflow.collection import Collector
 
             claims = Claims(self.named_places(), self.config.rootpath, self.settings.results)
+            stored = self.stores.entries() if self.stores is not None else {}
             self._collector = Collector(
-                self.settings, claims, self.registry(), self.with_canaries(), self.config.rootpath
+                *(self.settings, claims, self.registry(), self.with_canaries(), self.config.rootpath), stored=stored
             )
         return self._collector.collect_file(path, parent)
+
+    def read_stores(self) -> None:
+        """Read the config stores, where there are any, and let pytest collect their local copies.
+
+        The controller does so before it starts workers, with the user's own AWS settings: those of the sandbox
+        come later. Workers are told. Raises pytest.UsageError.
+        """
+        if not self.settings.config_stores and not any(":/" in argument for argument in self.config.args):
+            return
+        from pytest_fileflow import stored
+
+        if self.is_worker:
+            self.stores = stored.ConfigStores.told(self.input["fileflow"]["stores"])
+        else:
+            is_added = self.settings.is_store_named or self.config.args_source is not pytest.Config.ArgsSource.ARGS
+            places = stored.wanted(self.config.args, self.settings.config_stores, is_added=is_added)
+            self.stores = stored.ConfigStores.read(places, own_clients, cache_folder("configs"))
+        self.config.args[:] = self.stores.arguments(self.config.args)
+
+    @property
+    def config_roots(self) -> tuple[Path, ...]:
+        """Return the local copies of config stores: folders with the stores' flows, groups and environments."""
+        return self.stores.roots if self.stores is not None else ()
 
     def expand(self, folder: pytest.Directory, found: list[pytest.Item | pytest.Collector]) -> None:
         """Put the items of flow files in the place of the files, where any file was a flow."""
@@ -386,6 +413,8 @@ class FlowSession:
     def close(self) -> None:
         """Give back the terminal, the environment, the signal and the sandbox."""
         self.recording.leave()
+        if self.stores is not None and not self.is_worker:
+            self.stores.close()
         if self.shown is not None:
             self.shown.stop()
         if self._environment is not None:
@@ -398,3 +427,12 @@ class FlowSession:
         if self._sandbox is not None and self._owns_sandbox:
             self._sandbox.stop()
         self._sandbox = None
+
+
+def own_clients() -> AwsClients:
+    """Return clients of the user's own AWS account, or whatever the environment now says that is."""
+    import boto3
+
+    from pytest_fileflow.clients import AwsClients
+
+    return AwsClients(boto3.Session())

@@ -35,6 +35,7 @@ class Settings:
     to rehearse, none of them for all; it is None where flows simply run. ``results`` is a folder, for
     the ledger and for what cannot be delivered yet; records go to ``places``, which it may be one of.
     ``roots`` are the config roots, which hold folders of flows, ``environments`` and ``groups``.
+    ``config_stores`` hold more flows; ``is_store_named`` where the command line says so, and not the ini file.
     """
 
     sandbox: bool
@@ -56,6 +57,8 @@ class Settings:
     report_url: str = ""
     environment: Environment | None = None
     roots: tuple[Path, ...] = ()
+    config_stores: tuple[Place, ...] = ()
+    is_store_named: bool = False
 
     @classmethod
     def read(cls, config: pytest.Config) -> Settings:
@@ -83,6 +86,8 @@ class Settings:
             report_url=_report_url(config),
             environment=environment,
             roots=config_roots(config),
+            config_stores=_config_stores(config),
+            is_store_named=config.getoption("fileflow_config") is not None,
         )
 
 
@@ -116,6 +121,12 @@ def add_options(parser: pytest.Parser) -> None:
         metavar="PLACE",
         help=f"where run records go: a folder (default {DEFAULT_RESULTS}/), s3://bucket/prefix or dynamodb://table; "
         "may be given again",
+    )
+    group.addoption(
+        "--fileflow-config",
+        action="append",
+        metavar="STORE",
+        help="more flows, from a config store: s3://bucket/prefix or dynamodb://table; may be given again",
     )
     group.addoption(
         "--fileflow-include-disabled",
@@ -168,7 +179,7 @@ def add_options(parser: pytest.Parser) -> None:
         parser.addini(f"fileflow_{name}", _twin(name), type="bool", default=False)
     for name in ("concurrency", "max_in_flight", "progress", "summary", "report_url", "env"):
         parser.addini(f"fileflow_{name}", _twin(name), default=None)
-    for name in ("fault", "results"):
+    for name in ("config", "fault", "results"):
         parser.addini(f"fileflow_{name}", f"{_twin(name)}, one a line", type="linelist", default=[])
     remind = f"hours after which a flow that still fails is told of again (default {DEFAULT_REMIND_HOURS})"
     parser.addini("fileflow_alerts_remind", remind, default=None)
@@ -343,6 +354,18 @@ def _results(config: pytest.Config, environment: Environment | None) -> tuple[Pa
     if not folders and all(place.kind == "dynamodb" for place in places):
         places.insert(0, Place("folder", str(local)))
     return local, tuple(places)
+
+
+def _config_stores(config: pytest.Config) -> tuple[Place, ...]:
+    texts, origin = _given(config, "fileflow_config")
+    if not texts:
+        return ()
+    from pytest_fileflow.results.places import PlaceError, config_store
+
+    try:
+        return tuple(dict.fromkeys(config_store(text) for text in texts))
+    except PlaceError as error:
+        raise pytest.UsageError(f"{origin}: {error}") from None
 
 
 def _path(config: pytest.Config, name: str) -> Path | None:

@@ -12,14 +12,14 @@ import pytest_fileflow
 PACKAGE = Path(pytest_fileflow.__file__).parent
 # A module may import its own layer and those before it.
 LAYERS = (
-    ("__init__", "model", "causes", "errors", "template", "suggest", "clock", "faults"),
+    ("__init__", "model", "causes", "errors", "template", "suggest", "clock", "faults", "caches"),
     ("config", "payload", "checks", "forensics", "registry"),
     ("endpoints", "clients", "secret", "invoke", "logs"),
     (
         *("arrival", "listings", "streams", "diagnosis", "steps", "watcher", "work", "unbroken", "flight", "judging"),
         *("questions", "contract", "negative", "errands", "holding", "progress", "engine"),
     ),
-    ("results", "usual"),
+    ("results", "usual", "stores"),
     (
         "settings",
         "switching",
@@ -37,6 +37,7 @@ LAYERS = (
         "hookspecs",
         "rehearsal",
         "delivery",
+        "stored",
         "aftermath",
         "alerting",
         "commands",

@@ -36,6 +36,7 @@ class Controller:
             "session": session.token,
             "named": [str(place) for place in session.named_places()],
             "canaries": session.with_canaries(),
+            "stores": session.stores.to_tell() if session.stores is not None else [],
             "sandbox": session.sandbox().address if session.settings.sandbox else None,
             "part": self._part(node),
             "lost": self._taken_over[worker],

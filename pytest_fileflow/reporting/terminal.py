@@ -42,10 +42,11 @@ class TerminalSummary:
     def __init__(self, session: FlowSession):
         self._session = session
 
-    def pytest_report_header(self) -> str | None:
-        """Say which faults the command line or the ini file switches on."""
-        rules = self._session.settings.fault_rules
-        return f"fileflow: faults switched on: {', '.join(rule.text for rule in rules)}" if rules else None
+    def pytest_report_header(self) -> list[str]:
+        """Say what was read of config stores, and which faults the command line or the ini file switches on."""
+        stores, rules = self._session.stores, self._session.settings.fault_rules
+        lines = [f"fileflow: {copy.said}" for copy in stores.copies] if stores is not None else []
+        return [*lines, f"fileflow: faults switched on: {', '.join(rule.text for rule in rules)}"] if rules else lines
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Keep the run's report that travels with pytest's."""

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import hashlib
 import os
-import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from pytest_fileflow.caches import cache_folder
 from pytest_fileflow.results.history.rows import COLUMNS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
+    from pathlib import Path
 
 # Another shape of the rows is another folder.
 SHAPE: Final = hashlib.sha256(repr(tuple(COLUMNS.items())).encode()).hexdigest()[:8]
@@ -23,12 +23,7 @@ SHAPE: Final = hashlib.sha256(repr(tuple(COLUMNS.items())).encode()).hexdigest()
 
 def default_folder(environment: Mapping[str, str] = os.environ) -> Path | None:
     """Return the folder for all rollups of this user; None for one who has no home, as in some containers."""
-    told = environment.get("XDG_CACHE_HOME")
-    try:
-        caches = Path(told) if told else Path.home() / ("Library/Caches" if sys.platform == "darwin" else ".cache")
-    except RuntimeError:
-        return None
-    return caches / "pytest-fileflow" / "history"
+    return cache_folder("history", environment)
 
 
 @dataclass(frozen=True)
