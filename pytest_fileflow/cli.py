@@ -17,6 +17,8 @@ from pytest_fileflow.commands import (
     history,
     hostkeys,
     init,
+    pull,
+    push,
     rehearse,
     report,
     sandbox,
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
 
 # Each has a click command ``command`` that returns the exit status; help lists them in this order.
 COMMANDS = (
-    *(init, validate, schema, hostkeys, sandbox, rehearse),
+    *(init, validate, schema, push, pull, hostkeys, sandbox, rehearse),
     *(history, report, upload, clean, cloudwatch, ci, completion),
 )
 

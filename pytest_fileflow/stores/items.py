@@ -67,7 +67,7 @@ def _text(flow_id: str, version: int, is_enabled: bool, values: Mapping[str, Any
 
 def as_text(value: Any) -> str:
     """Return a flow as JSON, with the keys in the order of the schema: a table keeps none."""
-    return json.dumps(_ordered(value), indent=2, ensure_ascii=False) + "\n"
+    return json.dumps(_ordered(value), indent=2, ensure_ascii=False, default=str) + "\n"
 
 
 def _ordered(value: Any) -> Any:

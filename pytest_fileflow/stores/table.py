@@ -63,7 +63,7 @@ class Table:
             segments,
             index["IndexName"] if index else None,
             bool(index) and index["Projection"]["ProjectionType"] == "ALL",
-            types.get(ENABLED, "BOOL"),
+            types[ENABLED] if is_text_or_number else "BOOL",
         )
 
     def enabled(self) -> list[Item]:
