@@ -203,6 +203,11 @@ _TABLE = (
         'Read the words of the sandbox above; it needs the extra: pip install "pytest-fileflow[sandbox]".',
     ),
     Cause(
+        "tester.tool_missing",
+        "a program that a check needs is not installed where the tests run",
+        "Install the program named above, and make sure that it is on PATH.",
+    ),
+    Cause(
         "tester.not_tried",
         "a negative case could not be tried",
         "Use the plugin's own endpoint fixtures for this flow, or take the case out of its config.",
@@ -214,6 +219,19 @@ _TABLE = (
 CAUSES: Mapping[str, Cause] = {cause.name: cause for cause in _TABLE}
 
 
+CHECK_HINTS: Mapping[str, str] = {
+    "rows": "Look for a filter, a join or a retry in the transfer: rows are dropped, or written twice.",
+    "csv_header": "Compare the columns that the transfer writes, and how it quotes fields, with what was expected.",
+    "jsonl": "Look at how the transfer writes records: an array in the place of lines, or a line cut by a buffer.",
+    "fixedwidth": "Look for trimmed blanks, another line end, or characters that take more bytes than they should.",
+    "encoding": "Look for a text-mode read or write in the transfer: its encoding, and what it makes of line ends.",
+    "gzip": "See whether the transfer writes gzip to its end, and nothing after it; a text-mode copy damages it too.",
+    "zip": "See what the transfer packs, and whether it closes the archive: its directory is written last.",
+    "pgp": "Compare the key that the transfer encrypts for, and the one it signs with, with those of the receiver.",
+}
+"""Where to look first when a further check that comes with the package fails."""
+
+
 def hint_for(cause: str) -> str:
-    """Return the table's hint for a cause; ``check.<name>`` causes share one."""
-    return CAUSES.get(cause, CAUSES[FURTHER_CHECK]).hint
+    """Return the hint for a cause; checks of plugins share one."""
+    return CHECK_HINTS.get(cause.removeprefix("check."), CAUSES.get(cause, CAUSES[FURTHER_CHECK]).hint)

@@ -243,6 +243,12 @@ class SandboxFailed(TesterError):
     cause = "tester.sandbox"
 
 
+class ToolMissing(TesterError):
+    """A program that a check needs is not installed here, or does not work; the hint says how to install it."""
+
+    cause = "tester.tool_missing"
+
+
 class NotTried(TesterError):
     """A negative case could not be tried: nobody here can play the stranger that it takes."""
 

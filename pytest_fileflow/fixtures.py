@@ -152,13 +152,14 @@ def fileflow_run(
     s3_endpoint: Callable[..., Endpoint],
     sftp_endpoint: Callable[..., Endpoint],
     transfer_invoker: Callable[..., Started],
+    fileflow_secrets: Secrets,
 ) -> Report:
     """Return the report of this item's run; an error here means that the tester, not the flow, is at fault."""
     from pytest_fileflow.launcher import Toolbox
     from pytest_fileflow.plugin import REPORT, SESSION
 
     session = request.config.stash[SESSION]
-    toolbox = Toolbox(s3_endpoint, sftp_endpoint, transfer_invoker)
+    toolbox = Toolbox(s3_endpoint, sftp_endpoint, transfer_invoker, fileflow_secrets.credentials)
     with session.waiting():
         report = session.launcher().run(request.node, toolbox, session.provision)
     if report is None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pytest_fileflow import rehearsal
+from pytest_fileflow.checks.chain import no_credentials
 from pytest_fileflow.clock import Clock
 from pytest_fileflow.collection import CASE
 from pytest_fileflow.engine import Engine
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from pytest_fileflow.results.keeper import Keeper
     from pytest_fileflow.results.ledger import Ledger
     from pytest_fileflow.results.record import Record
+    from pytest_fileflow.secret import Credentials
     from pytest_fileflow.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -119,6 +121,7 @@ class Toolbox:
     s3_endpoint: Callable[..., Endpoint]
     sftp_endpoint: Callable[..., Endpoint]
     transfer_invoker: Callable[..., Started]
+    credentials: Callable[[str], Credentials] = no_credentials
 
     def tools(self, registry: Registry, clock: Clock, other_runs: Callable[[Run], Iterable[str]]) -> Tools:
         """Return what the steps need, with one endpoint a location."""
@@ -133,6 +136,7 @@ class Toolbox:
             knows_dry_run=knows_dry_run,
             function_log=find_log,
             other_runs=other_runs,
+            credentials=self.credentials,
         )
 
     def _endpoint(self, location: Location) -> Endpoint:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Generic, TypeVar
@@ -51,10 +51,6 @@ class _Names(Generic[T]):
     def names(self) -> tuple[str, ...]:
         return tuple(sorted(self._known))
 
-    def unsorted(self) -> Collection[str]:
-        """Return a view of the names, which grows with them."""
-        return self._known.keys()
-
 
 class Registry:
     """What flow configs can name. Filled before the first flow is read, only read afterwards.
@@ -67,15 +63,21 @@ class Registry:
         self._patterns: _Names[Pattern] = _Names("payload pattern")
         self._size_problems: dict[str, Callable[[int], str | None]] = {}
         self._checks: _Names[CheckFactory] = _Names("check")
+        self._options: dict[str, Mapping[str, object] | None] = {}
 
     def payload(self, pattern: Pattern) -> None:
         """Register a ``testdata.pattern`` under its own name."""
         self._patterns.add(pattern.name, pattern)
         self._size_problems[pattern.name] = pattern.size_problem
 
-    def check(self, name: str, factory: CheckFactory) -> None:
-        """Register a further check for ``validation.checks``."""
+    def check(self, name: str, factory: CheckFactory, options: Mapping[str, object] | None = None) -> None:
+        """Register a further check for ``validation.checks``.
+
+        ``options`` is the JSON Schema of the options that a config gives it, an object; without it
+        whatever stands there is handed to the factory.
+        """
         self._checks.add(name, factory)
+        self._options[name] = options
 
     def pattern_for(self, name: str) -> Pattern:
         """Return a payload pattern."""
@@ -93,9 +95,9 @@ class Registry:
         """Return a view of the patterns by name, each with its answer to what is wrong with a size in bytes."""
         return MappingProxyType(self._size_problems)
 
-    def checks(self) -> Collection[str]:
-        """Return a view of the names of the registered checks."""
-        return self._checks.unsorted()
+    def checks(self) -> Mapping[str, Mapping[str, object] | None]:
+        """Return a view of the registered checks by name, each with the schema of its options, where it has one."""
+        return MappingProxyType(self._options)
 
     def check_names(self) -> tuple[str, ...]:
         """Return the names of the registered checks, sorted."""
@@ -110,7 +112,7 @@ def register_builtin_patterns(registry: Registry) -> None:
         registry.payload(pattern)
 
 
-BUILTIN_CHECKS = ("gzip",)
+BUILTIN_CHECKS = ("rows", "csv_header", "jsonl", "fixedwidth", "encoding", "gzip", "zip", "pgp")
 
 
 def register_builtin_checks(registry: Registry) -> None:

@@ -70,7 +70,11 @@ def manifest(run: Run) -> bytes:
 
 
 def check_target(flow: Flow, run: Run, tools: Tools) -> None:
-    """Look at the target before anything is sent: a login or permission that fails there is known at once."""
+    """Look at the target before anything is sent: a login or permission that fails there is known at once.
+
+    So is what a further check cannot do without: its secret, its program, something to compare with.
+    """
+    _further_checks(flow, _expected(flow, run, tools), tools).close()
     if tools.endpoint(flow.target).stat(run.file.name) is not None:
         raise StorageFailed(f"{flow.target.uri(run.file.name)} was there before it was sent")
 
@@ -174,7 +178,7 @@ def verify(flow: Flow, run: Run, arrived: Arrived, tools: Tools) -> Run:
     Raises Changed where the file is no longer the one that was seen to arrive.
     """
     target = tools.endpoint(flow.target)
-    expected = _expected(flow, run)
+    expected = _expected(flow, run, tools)
     sha256 = checks.Sha256Check(expected)
     is_read = flow.validation.checksum == "SHA256" or bool(flow.validation.checks)
     # Reading holds the file to what was seen; a listing does not tell how an object is encrypted.
@@ -204,15 +208,27 @@ def verify(flow: Flow, run: Run, arrived: Arrived, tools: Tools) -> Run:
     return judge(flow, _with_copies(flow, run, stat, tools) if intact else run, tools)
 
 
-def _expected(flow: Flow, run: Run) -> checks.Expected:
+def _expected(flow: Flow, run: Run, tools: Tools) -> checks.Expected:
     file = run.file
     return checks.Expected(
-        file.size, file.sha256, flow.validation.size_tolerance_bytes, file.inside, file.rows, file.header
+        file.size,
+        file.sha256,
+        flow.validation.size_tolerance_bytes,
+        file.inside,
+        file.rows,
+        file.header,
+        tools.credentials,
     )
 
 
 def _further_checks(flow: Flow, expected: checks.Expected, tools: Tools) -> checks.Chain:
-    made = [(spec.name, tools.registry.check_for(spec.name)(spec.options, expected)) for spec in flow.validation.checks]
+    made: list[tuple[str, checks.StreamCheck | checks.Layer]] = []
+    try:
+        for spec in flow.validation.checks:
+            made.append((spec.name, tools.registry.check_for(spec.name)(spec.options, expected)))  # noqa: PERF401
+    except BaseException:
+        checks.Chain(made).close()
+        raise
     return checks.Chain(made, expected.inside)
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, BinaryIO
 
 from pytest_fileflow import payload
+from pytest_fileflow.checks.chain import no_credentials
 from pytest_fileflow.errors import Interrupted, NetworkError
 from pytest_fileflow.listings import Listings
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from pytest_fileflow.logs import FunctionLog
     from pytest_fileflow.model import Location, Run, Stat, Transfer
     from pytest_fileflow.registry import Registry
+    from pytest_fileflow.secret import Credentials
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +50,7 @@ class Tools:
     since a moment (seconds since the epoch); None where nobody can look. ``listings`` are shared by
     all runs with these tools.
     ``other_runs`` returns the ids of some other runs of a run's flow, the newest first: their bytes may
-    have arrived in the place of its own.
+    have arrived in the place of its own. ``credentials`` reads a secret, for checks that need a key.
     """
 
     endpoint: Callable[[Location], Endpoint]
@@ -60,6 +62,7 @@ class Tools:
     function_log: Callable[[Transfer, str | None, str, float], FunctionLog | None] | None = None
     listings: Listings = field(default_factory=Listings)
     other_runs: Callable[[Run], Iterable[str]] = no_other_runs
+    credentials: Callable[[str], Credentials] = no_credentials
 
 
 class Changed(Exception):

@@ -76,7 +76,7 @@ FULL = {
         "checksum": "none",
         "size_tolerance_bytes": 2,
         "post_arrival_wait_seconds": 15,
-        "checks": ["rows", {"name": "gzip", "level": 9, "x-why": "note"}],
+        "checks": ["rows", {"name": "lines", "level": 9, "x-why": "note"}],
     },
     "testdata": {
         "sizes": {"smoke": "4KiB", "typical": "5 MiB", "big": 100},
@@ -97,7 +97,9 @@ def load(
     path = tmp_path / f"case{suffix}"
     dump = json.dumps if suffix == ".json" else lambda value: yaml.safe_dump(value, sort_keys=False)
     path.write_text(config if isinstance(config, str) else dump(config), encoding="utf-8")
-    return load_file(path, display="f", sandbox=sandbox, patterns=PATTERNS, checks=("rows", "gzip"))
+    return load_file(
+        path, display="f", sandbox=sandbox, patterns=PATTERNS, checks={"rows": None, "gzip": None, "lines": None}
+    )
 
 
 def load_one(tmp_path: Path, config: object, suffix: str = ".json", *, sandbox: bool = False) -> Flow:
@@ -108,7 +110,7 @@ def load_one(tmp_path: Path, config: object, suffix: str = ".json", *, sandbox: 
 
 @pytest.mark.parametrize("path", SEED, ids=lambda path: path.stem)
 def test_every_seed_flow_is_accepted_in_the_sandbox(path: Path) -> None:
-    (flow,) = load_file(path, display=path.name, sandbox=True, patterns=PATTERNS, checks=())
+    (flow,) = load_file(path, display=path.name, sandbox=True, patterns=PATTERNS, checks={})
     config = json.loads(path.read_text())
     assert isinstance(flow, Flow)
     assert (flow.flow_id, flow.origin) == (config["flow_id"], f"{path.name}:2")
@@ -120,7 +122,7 @@ def test_every_seed_flow_is_accepted_in_the_sandbox(path: Path) -> None:
 
 @pytest.mark.parametrize("path", SEED, ids=lambda path: path.stem)
 def test_a_seed_flow_with_placeholders_is_refused_outside_the_sandbox(path: Path) -> None:
-    (flow,) = load_file(path, display=path.name, sandbox=False, patterns=PATTERNS, checks=())
+    (flow,) = load_file(path, display=path.name, sandbox=False, patterns=PATTERNS, checks={})
     text = path.read_text()
     assert isinstance(flow, BrokenFlow) == ("..." in text or "<" in text)
 
@@ -173,7 +175,7 @@ def test_the_full_config(tmp_path: Path, suffix: str) -> None:
             checksum="none",
             size_tolerance_bytes=2,
             post_arrival_wait_seconds=15,
-            checks=(CheckSpec("rows"), CheckSpec("gzip", {"level": 9})),
+            checks=(CheckSpec("rows"), CheckSpec("lines", {"level": 9})),
         ),
         testdata=TestData(
             variants=(Variant("smoke", 4096), Variant("typical", 5 * 1024**2), Variant("big", 100)),
@@ -383,7 +385,7 @@ def test_yaml_without_libyaml(tmp_path: Path) -> None:
     code = (
         "import sys, yaml; del yaml.CSafeLoader\n"
         "from pathlib import Path; from pytest_fileflow.config import load_file\n"
-        "print(load_file(Path(sys.argv[1]), display='f', sandbox=True, patterns={}, checks=()))\n"
+        "print(load_file(Path(sys.argv[1]), display='f', sandbox=True, patterns={}, checks={}))\n"
     )
     path = tmp_path / "a.yaml"
     for text, expected in (
@@ -400,7 +402,7 @@ def test_yaml_without_libyaml(tmp_path: Path) -> None:
 @pytest.mark.parametrize("config", [LEAST, FULL, {"flows": [LEAST, FULL]}], ids=["least", "full", "flows"])
 def test_the_careful_way_gives_the_same_flows_as_the_quick_one(tmp_path: Path, suffix: str, config: object) -> None:
     quick = load(tmp_path, config, suffix)
-    rules = Rules(sandbox=False, patterns=PATTERNS, checks=("rows", "gzip"))
+    rules = Rules(sandbox=False, patterns=PATTERNS, checks={"rows": None, "gzip": None, "lines": None})
     text = (tmp_path / f"case{suffix}").read_text()
     form = "json" if suffix == ".json" else "yaml"
     assert loader.quick(text, form, "f", rules) == quick
@@ -426,7 +428,7 @@ def test_only_what_a_file_needs_is_imported(tmp_path: Path) -> None:
         "names = ('yaml', 'jsonschema', 'jsonschema_rs', 'json', 'difflib')\n"
         "heavy = lambda: [name for name in names if name in sys.modules]\n"
         "before = heavy()\n"
-        "load_file(Path(sys.argv[1]), display='f', sandbox=True, patterns={}, checks=())\n"
+        "load_file(Path(sys.argv[1]), display='f', sandbox=True, patterns={}, checks={})\n"
         "print(before, heavy())\n"
     )
     env = {name: value for name, value in os.environ.items() if not name.startswith(("COV_", "PYTEST_"))}
@@ -488,5 +490,5 @@ def test_a_flow_in_the_wrong_encoding_does_not_vanish(tmp_path: Path) -> None:
     for data in (json.dumps(LEAST).encode("utf-16"), b'{"flow_id": "\xe9"}'):
         path.write_bytes(data)
         assert may_hold_flow(path)
-        (broken,) = load_file(path, display="f", sandbox=True, patterns={}, checks=())
+        (broken,) = load_file(path, display="f", sandbox=True, patterns={}, checks={})
         assert isinstance(broken, BrokenFlow)

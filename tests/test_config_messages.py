@@ -36,7 +36,11 @@ def problems(
         "csv": lambda size: None if size >= 10 else f"csv needs at least 10 bytes, not {size}",
     }
     loaded = load_file(
-        path, display=f"f{suffix}", sandbox=sandbox, patterns=patterns, checks={"rows", "gzip", "csv_header"}
+        path,
+        display=f"f{suffix}",
+        sandbox=sandbox,
+        patterns=patterns,
+        checks=dict.fromkeys(("rows", "gzip", "csv_header")),
     )
     return [
         (each.name, each.line, [str(problem) for problem in each.problems])
@@ -176,7 +180,7 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
         (tmp_path / "gone.json", "the file cannot be read: No such file or directory"),
         (tmp_path, "this is not a regular file"),
     ):
-        (broken,) = load_file(path, display="f.json", sandbox=True, patterns={}, checks=())
+        (broken,) = load_file(path, display="f.json", sandbox=True, patterns={}, checks={})
         assert isinstance(broken, BrokenFlow)
         assert [str(problem) for problem in broken.problems] == [f"f.json:1:1  $  {reason}"]
 

@@ -36,7 +36,7 @@ def test_the_first_flow_is_one(tmp_path):
     (text,) = blocks("yaml")
     path = tmp_path / "acme.yaml"
     path.write_text(text)
-    (loaded,) = load_file(path, display="acme.yaml", sandbox=False, patterns=SIZES, checks=())
+    (loaded,) = load_file(path, display="acme.yaml", sandbox=False, patterns=SIZES, checks={})
     assert isinstance(loaded, Flow)
     assert loaded.flow_id in README
 
@@ -47,7 +47,7 @@ def test_the_message_shown_is_the_message_given(tmp_path):
     document["transfer"]["lambda_anr"] = document["transfer"].pop("lambda_arn")
     path = tmp_path / "acme.json"
     path.write_text(json.dumps(document))
-    (broken,) = load_file(path, display="flows/acme.json", sandbox=False, patterns=SIZES, checks=())
+    (broken,) = load_file(path, display="flows/acme.json", sandbox=False, patterns=SIZES, checks={})
     shown = re.search(r"^flows/acme.yaml:\d+:\d+  (.*)$", README, re.MULTILINE).group(1)
     assert shown in [str(problem).split("  ", 1)[1] for problem in broken.problems]
 
@@ -58,7 +58,7 @@ def test_the_alerts_shown_are_accepted_and_are_all_that_there_are(tmp_path):
     for number, alerts in enumerate(found):
         path = tmp_path / f"{number}.json"
         path.write_text(json.dumps({**yaml.safe_load(text), "alerts": alerts}))
-        (loaded,) = load_file(path, display=path.name, sandbox=False, patterns=SIZES, checks=())
+        (loaded,) = load_file(path, display=path.name, sandbox=False, patterns=SIZES, checks={})
         assert isinstance(loaded, Flow)
         assert len(list(channels_of(loaded.alerts))) == len(alerts)
     assert {name for alerts in found for name in alerts} == set(KINDS)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from pytest_fileflow.checks.words import by_how_much, bytes_text
+from pytest_fileflow.errors import SecretMissing
 from pytest_fileflow.model import CheckResult
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from pytest_fileflow.model import Inside
+    from pytest_fileflow.secret import Credentials
 
 WRAPPINGS = frozenset({"gzip", "zip", "pgp"})
 """The names of the built-in checks that are layers."""
@@ -24,12 +26,18 @@ ROOM_BYTES = 64 * 1024 * 1024  # how far a file may go beyond what is expected i
 MOST_BYTES = 10 * 1024**3  # what is read of a file inside where nobody knows its size: bombs grow by a thousand
 
 
+def no_credentials(secret: str) -> Credentials:
+    """Refuse: the default where nobody can look into secrets."""
+    raise SecretMissing(f"the secret {secret} cannot be read here: no secrets were handed to the checks")
+
+
 @dataclass(frozen=True)
 class Expected:
     """What should have arrived: size and tolerance in bytes, hex SHA-256.
 
     ``inside`` are the files in it, from the outside in; ``rows`` and ``header`` are those of the
-    innermost one, where it has any.
+    innermost one, where it has any. ``credentials`` reads a secret by its name or ARN, for checks that
+    need a key.
     """
 
     size: int
@@ -38,6 +46,7 @@ class Expected:
     inside: tuple[Inside, ...] = ()
     rows: int | None = None
     header: str | None = None
+    credentials: Callable[[str], Credentials] = field(default=no_credentials, repr=False, compare=False)
 
 
 class StreamCheck(Protocol):

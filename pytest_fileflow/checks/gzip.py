@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pytest_fileflow.checks.chain import LayerBroken
 from pytest_fileflow.checks.options import whole_number
-from pytest_fileflow.checks.words import bytes_text
+from pytest_fileflow.checks.words import bytes_text, count_text
 from pytest_fileflow.model import CheckResult
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ class Gzip:
 
     def result(self) -> CheckResult:
         """Return whether all members are whole: once one is not, the layer is broken."""
-        members = f"{self._whole} member{'' if self._whole == 1 else 's'}"
+        members = count_text(self._whole, "member")
         return CheckResult("gzip", passed=True, expected="whole gzip", observed=f"whole gzip of {members}")
 
     def close(self) -> None:

@@ -109,7 +109,7 @@ def _problems(text: str, file: Path) -> tuple[Problem, ...]:
     with tempfile.TemporaryDirectory() as folder:
         trial = Path(folder) / f"trial{file.suffix}"
         trial.write_text(text, encoding="utf-8")
-        (loaded,) = load_file(trial, display=str(file), sandbox=True, patterns=registry.size_problems(), checks=())
+        (loaded,) = load_file(trial, display=str(file), sandbox=True, patterns=registry.size_problems(), checks={})
     return loaded.problems if isinstance(loaded, BrokenFlow) else ()
 
 

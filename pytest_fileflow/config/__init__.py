@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_fileflow.config.problems import BrokenFlow, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
     from pytest_fileflow.config.environment import Environment
@@ -27,14 +27,15 @@ def load_file(
     display: str,
     sandbox: bool,
     patterns: Mapping[str, Callable[[int], str | None]],
-    checks: Collection[str],
+    checks: Mapping[str, Mapping[str, object] | None],
 ) -> tuple[Flow | BrokenFlow, ...]:
     """Return a file's flows in their order, and a BrokenFlow in the place of each that cannot be used.
 
     ``display`` is the path as messages show it. ``patterns`` are the known payload patterns, each
     with a function that returns what is wrong with a size in bytes, or None. ``checks`` are the
-    names of the known further checks. In the sandbox placeholders are accepted. Never raises for
-    anything that a file may hold, and never returns nothing.
+    known further checks, each with the JSON Schema of its options, or None. In the sandbox
+    placeholders are accepted. Never raises for anything that a file may hold, and never returns
+    nothing.
     """
     return flow_loader(sandbox=sandbox, patterns=patterns, checks=checks).load(path, display)
 
@@ -43,7 +44,7 @@ def flow_loader(
     *,
     sandbox: bool,
     patterns: Mapping[str, Callable[[int], str | None]],
-    checks: Collection[str],
+    checks: Mapping[str, Mapping[str, object] | None],
     environment: Environment | None = None,
     roots: Iterable[Path] = (),
     rootdir: Path | None = None,

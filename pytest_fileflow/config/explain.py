@@ -55,21 +55,34 @@ def explain(document: Document, kind: Kind = "flow") -> Iterator[Finding]:
     """Yield a finding for everything that the schema of its kind does not accept of a document."""
     for error in flow_schema.errors(document.value, kind):
         at_name = "propertyNames" in error.absolute_schema_path
-        clash = _clash(error, document, at_name=at_name)
+        path: Path = (*error.absolute_path, str(error.instance)) if at_name else tuple(error.absolute_path)
+        place = document.places.get(path)
+        clash = _clash(error, path, place.text if place is not None else None)
         for finding in KEYWORDS.get(clash.keyword, _other)(clash):
             yield Finding(finding.path, finding.message, at_key=True) if at_name else finding
 
 
-def _clash(error: jsonschema.ValidationError, document: Document, *, at_name: bool) -> _Clash:
-    path: Path = (*error.absolute_path, str(error.instance)) if at_name else tuple(error.absolute_path)
+def explain_options(options: object, schema: Mapping[str, object], path: Path) -> Iterator[Finding]:
+    """Yield a finding for everything that a check's own schema does not accept of its options at a path."""
+    from jsonschema import SchemaError
+
+    try:
+        errors = list(flow_schema.option_errors(options, schema))
+    except SchemaError:
+        yield Finding(path, "this check's options cannot be judged: the schema that it was registered with is none")
+        return
+    for error in errors:
+        clash = _clash(error, (*path, *error.absolute_path))
+        yield from KEYWORDS.get(clash.keyword, _other_option)(clash)
+
+
+def _clash(error: jsonschema.ValidationError, path: Path, written: str | None = None) -> _Clash:
     around = error.schema if isinstance(error.schema, dict) else {}
-    place = document.places.get(path)
-    written = place.text if place is not None else None
     return _Clash(str(error.validator), error.validator_value, around, error.instance, path, written)
 
 
 def _unknown_keys(clash: _Clash) -> Iterator[Finding]:
-    known = set(clash.around["properties"])
+    known = set(clash.around.get("properties", ()))
     wanted = known | {"flows"} if not clash.path and "flow_id" in known else known
     allowed = tuple(clash.around.get("patternProperties", ()))
     for key in clash.value:
@@ -117,11 +130,11 @@ def _not_listed(clash: _Clash) -> Iterator[Finding]:
 
 def _wrong_form(clash: _Clash) -> Iterator[Finding]:
     ending = "" if is_secretive(clash.path) else f", not {clash.shown}"
-    yield Finding(clash.path, f"{clash.around['errorMessage']}{ending}")
+    yield Finding(clash.path, f"{clash.around.get('errorMessage', f'must match {clash.wanted}')}{ending}")
 
 
 def _forbidden(clash: _Clash) -> Iterator[Finding]:
-    message = clash.wanted["errorMessage"]
+    message = clash.wanted.get("errorMessage", "is not accepted")
     is_text = isinstance(clash.value, str)
     yield Finding(clash.path, f"{clash.shown} {message}" if is_text else message, at_key=not is_text)
 
@@ -150,6 +163,10 @@ def _bound(words: str) -> Callable[[_Clash], Iterator[Finding]]:
 
 def _other(clash: _Clash) -> Iterator[Finding]:
     yield Finding(clash.path, flow_schema.MISFIT)
+
+
+def _other_option(clash: _Clash) -> Iterator[Finding]:
+    yield Finding(clash.path, f"does not fit what the check takes ({clash.keyword})")
 
 
 KEYWORDS: dict[str, Callable[[_Clash], Iterator[Finding]]] = {

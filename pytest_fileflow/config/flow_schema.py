@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from pytest_fileflow.config import partial
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     import jsonschema
     import jsonschema_rs
@@ -63,6 +63,28 @@ def errors(document: object, kind: Kind = "flow") -> Iterator[jsonschema.Validat
     yield from _explaining(kind).iter_errors(document)
 
 
+def fits(options: object, schema: Mapping[str, object]) -> bool:
+    """Return whether the schema that a check brought along accepts options; False where it is none itself."""
+    try:
+        return _compiled_options(json.dumps(schema)).is_valid(options)
+    except (TypeError, ValueError):
+        return False
+
+
+def option_errors(options: object, schema: Mapping[str, object]) -> Iterator[jsonschema.ValidationError]:
+    """Yield what a check's schema does not accept of options; raises jsonschema.SchemaError where it is none."""
+    made = _explaining_class()
+    made.check_schema(schema)
+    yield from made(schema).iter_errors(options)
+
+
+@functools.cache
+def _compiled_options(text: str) -> jsonschema_rs.Draft202012Validator:
+    import jsonschema_rs
+
+    return jsonschema_rs.Draft202012Validator(json.loads(text))
+
+
 @functools.cache
 def _compiled(kind: Kind) -> jsonschema_rs.Draft202012Validator:
     import jsonschema_rs
@@ -72,11 +94,15 @@ def _compiled(kind: Kind) -> jsonschema_rs.Draft202012Validator:
 
 @functools.cache
 def _explaining(kind: Kind) -> Any:
+    return _explaining_class()(schema(kind))
+
+
+@functools.cache
+def _explaining_class() -> Any:
     """Make the validator that explains; jsonschema takes 100 ms to import, so only a bad file pays for it."""
     from jsonschema import Draft202012Validator, validators
 
-    validator = validators.extend(Draft202012Validator, {"pattern": _pattern})  # type: ignore[no-untyped-call, unused-ignore]
-    return validator(schema(kind))
+    return validators.extend(Draft202012Validator, {"pattern": _pattern})  # type: ignore[no-untyped-call, unused-ignore]
 
 
 def _pattern(

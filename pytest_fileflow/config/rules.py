@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pytest_fileflow import template
-from pytest_fileflow.config import alerting, arns
+from pytest_fileflow.config import alerting, arns, flow_schema
 from pytest_fileflow.config.findings import Finding, is_secretive, quoted, suggestion
 from pytest_fileflow.config.refusals import impossible
 from pytest_fileflow.config.shape import part as _part
@@ -42,7 +42,7 @@ class Rules:
 
     sandbox: bool
     patterns: Mapping[str, Callable[[int], str | None]]
-    checks: Collection[str]
+    checks: Mapping[str, Mapping[str, object] | None]
     environment: Environment | None = None
 
     def broken(self, flow: object) -> Iterator[Finding]:
@@ -224,7 +224,7 @@ def _times(flow: Mapping[str, Any]) -> Iterator[Finding]:
         yield Finding(("transfer", "timeout_seconds"), message)
 
 
-def _checks(flow: Mapping[str, Any], known: Collection[str]) -> Iterator[Finding]:
+def _checks(flow: Mapping[str, Any], known: Mapping[str, Mapping[str, object] | None]) -> Iterator[Finding]:
     checks = _part(flow, "validation").get("checks")
     for index, check in enumerate(checks if isinstance(checks, list) else ()):
         path: Path = ("validation", "checks", index)
@@ -233,6 +233,17 @@ def _checks(flow: Mapping[str, Any], known: Collection[str]) -> Iterator[Finding
             name, path = check.get("name"), (*path, "name")
         if isinstance(name, str) and name and name not in known:
             yield Finding(path, f"unknown check {quoted(name)}{suggestion(name, known)}")
+        elif isinstance(name, str) and (schema := known.get(name)) is not None:
+            yield from _options(check if isinstance(check, dict) else {}, schema, ("validation", "checks", index))
+
+
+def _options(check: Mapping[str, Any], schema: Mapping[str, object], path: Path) -> Iterator[Finding]:
+    """Yield what a check's own schema does not accept of the options that a flow gives it."""
+    options = {key: value for key, value in check.items() if key != "name" and not key.startswith("x-")}
+    if not flow_schema.fits(options, schema):
+        from pytest_fileflow.config.explain import explain_options
+
+        yield from explain_options(options, schema, path)
 
 
 def _refusals(flow: Mapping[str, Any], environment: Environment | None) -> Iterator[Finding]:
