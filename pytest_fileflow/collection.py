@@ -154,11 +154,13 @@ class Collector:
         faults = self.settings.rehearse
         if faults is None:
             return cases_of(flow, canary=self.with_canaries)
+        from pytest_fileflow.payload import configured
         from pytest_fileflow.rehearsal import cases
 
         if not flow.enabled and not self.settings.include_disabled:
             return iter([Case(flow, flow.testdata.variants[0])])  # one is enough to show that it is skipped
-        return cases(flow, faults, self.registry.size_problems()[flow.testdata.pattern])
+        pattern = configured(self.registry.pattern_for(flow.testdata.pattern), flow.testdata.options)
+        return cases(flow, faults, pattern.size_problem)
 
     def load(self, path: Path, display: str) -> list[Flow | BrokenFlow]:
         """Read a file's flows; one whose flow_id was seen before, here or elsewhere, is broken."""

@@ -203,8 +203,12 @@ class Fault:
         needed = int(self.amount or 0) + 1 if self.name == "bit_flip" else kind.bytes_needed
         if largest < needed:
             return f"{kind.name} needs a file of {needed} bytes or more; the largest of {flow.flow_id} has {largest}"
+        data, pattern = flow.testdata, flow.testdata.pattern
+        if self.name == "stale" and pattern == "seed":
+            return f"stale needs runs that differ: all of {flow.flow_id} send the same seed file"
+        if data.options or data.wrap:
+            return None
         patterns, why = _UNCHANGED.get(self.name, (frozenset(), ""))
-        pattern = flow.testdata.pattern
         return f"{kind.name} changes no file of pattern {pattern}: they {why}" if pattern in patterns else None
 
     def _fits(self, location: Location) -> bool:

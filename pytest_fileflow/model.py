@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import hashlib
 import posixpath
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -110,14 +111,20 @@ class Validation:
 
 @dataclass(frozen=True)
 class Variant:
-    """One size of a flow's test data; ``name`` is its key under ``sizes``, empty for a single size."""
+    """One size of a flow's test data; ``name`` is its key under ``sizes``, empty for a single size.
+
+    With ``is_nominal`` the file has the size that it has, whatever it was when the config was read.
+    """
 
     name: str
     size: int
+    is_nominal: bool = False
 
     @property
     def label(self) -> str:
         """Return the part of an item id between the brackets, as in ``typical-5MiB``."""
+        if self.is_nominal:
+            return self.name
         return f"{self.name}-{format_size(self.size)}" if self.name else format_size(self.size)
 
 
@@ -126,8 +133,20 @@ NO_FILE = Variant("", 0)
 
 
 @dataclass(frozen=True)
+class Wrap:
+    """What a file is wrapped in, ``gzip``, ``zip`` or ``pgp``, with what that needs to know."""
+
+    name: str
+    options: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class TestData:
-    """What is sent: sizes in bytes, the pattern of the bytes, and how the file is named."""
+    """What is sent: sizes in bytes, the pattern of the bytes and its options, and how the file is named.
+
+    ``wrap`` is what lies around the bytes, from the outside in; sizes are those of the innermost file.
+    ``awkward`` is what makes the file's name hard to handle.
+    """
 
     __test__: ClassVar[bool] = False  # or pytest would try to collect this class where it is imported
 
@@ -136,6 +155,9 @@ class TestData:
     filename_prefix: str = "fileflow"
     filename: str | None = None
     delete_after: bool = True
+    options: Mapping[str, object] = field(default_factory=dict)
+    wrap: tuple[Wrap, ...] = ()
+    awkward: tuple[str, ...] = ()
 
 
 BAD_PAYLOAD: Mapping[str, object] = MappingProxyType({"fileflow": "bad payload"})
@@ -241,11 +263,25 @@ class Inside:
 
 
 @dataclass(frozen=True)
+class Recipe:
+    """What the bytes of a run follow from, beside its run id: plain JSON values, to make them again anywhere.
+
+    ``size`` is that of the innermost file in bytes, ``wraps`` lie around it, from the outside in.
+    """
+
+    pattern: str
+    size: int
+    options: Mapping[str, object] = field(default_factory=dict)
+    wraps: tuple[Wrap, ...] = ()
+
+
+@dataclass(frozen=True)
 class PayloadFile:
     """The name, size in bytes and hex SHA-256 of a run's synthetic file.
 
     ``inside`` are the files in it, from the outside in. ``rows`` is how many records the innermost
-    one has, and ``header`` its first line, where its pattern has any.
+    one has, and ``header`` its first line, where its pattern has any. ``made_by`` is how it is made;
+    None where pattern and size say all. ``from_dict`` reads what ``dataclasses.asdict`` made of it.
     """
 
     name: str
@@ -255,11 +291,47 @@ class PayloadFile:
     inside: tuple[Inside, ...] = ()
     rows: int | None = None
     header: str | None = None
+    made_by: Recipe | None = None
+
+    @classmethod
+    def from_dict(cls, told: Mapping[str, Any]) -> PayloadFile:
+        """Return the file of its JSON form."""
+        made_by = told.get("made_by")
+        if made_by is not None:
+            made_by = Recipe(**{**made_by, "wraps": tuple(Wrap(**wrap) for wrap in made_by["wraps"])})
+        inside = tuple(Inside(**layer) for layer in told.get("inside", ()))
+        return cls(**{**told, "inside": inside, "made_by": made_by})
+
+    @property
+    def recipe(self) -> Recipe:
+        """Return how the file is made."""
+        return self.made_by or Recipe(self.pattern, self.size)
 
     @property
     def sidecars(self) -> tuple[str, str]:
         """Return the names of the sidecar files: the digest's and the manifest's."""
-        return f"{self.name}.sha256", f"{self.name}.manifest.json"
+        return sidecar_names(self.name)
+
+
+NAME_BYTES = 255
+"""NAME_MAX of Linux and macOS, and of the file systems behind most servers."""
+
+
+def sidecar_names(name: str) -> tuple[str, str]:
+    """Return the names of a file's sidecars: its own with an ending.
+
+    Where that would be too long for a server, the end of its name stands for it, behind 16 hex digits of
+    the name's SHA-256 and a tilde.
+
+    >>> sidecar_names("a.csv")
+    ('a.csv.sha256', 'a.csv.manifest.json')
+    """
+    endings = (".sha256", ".manifest.json")
+    room = NAME_BYTES - max(map(len, endings))
+    if len(name.encode()) > room:
+        mark = f"{hashlib.sha256(name.encode()).hexdigest()[:16]}~"
+        name = mark + name.encode()[len(mark) - room :].decode(errors="ignore")
+    return f"{name}{endings[0]}", f"{name}{endings[1]}"
 
 
 @dataclass(frozen=True)

@@ -106,9 +106,9 @@ class Registry:
 
 def register_builtin_patterns(registry: Registry) -> None:
     """Register the payload patterns that come with the package, by the call that others use."""
-    from pytest_fileflow.payload import PATTERNS
+    from pytest_fileflow.payload import PATTERNS, WHOLE
 
-    for pattern in PATTERNS:
+    for pattern in (*PATTERNS, *WHOLE):
         registry.payload(pattern)
 
 

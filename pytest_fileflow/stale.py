@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NoReturn
 from pytest_fileflow import payload, steps
 from pytest_fileflow.clock import Clock
 from pytest_fileflow.errors import TesterBug
+from pytest_fileflow.model import sidecar_names
 from pytest_fileflow.sandbox import EarlierFile
 from pytest_fileflow.streams import Tools, open_payload
 
@@ -26,10 +27,10 @@ def earlier_file(case: Case, registry: Registry, place: Callable[[str], Path]) -
     path = place(f"stale-{run.run_id}")
     with open_payload(run, tools) as body, path.open("wb") as file:
         shutil.copyfileobj(body, file, 1024 * 1024)
-    digest, manifest = run.file.sidecars
+    digest, manifest = sidecar_names("")
     sidecars = {
-        digest.removeprefix(run.file.name): payload.sha256_sidecar(run.file.sha256).decode(),
-        manifest.removeprefix(run.file.name): steps.manifest(run).decode(),
+        digest: payload.sha256_sidecar(run.file.sha256).decode(),
+        manifest: steps.manifest(run).decode(),
     }
     return EarlierFile(str(path), run.file.size, sidecars)
 

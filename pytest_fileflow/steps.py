@@ -10,13 +10,13 @@ import dataclasses
 import io
 from typing import TYPE_CHECKING, Protocol
 
-from pytest_fileflow import checks, diagnosis, payload, template
+from pytest_fileflow import checks, diagnosis, payload, seeds, template
 from pytest_fileflow.clock import Clock, format_stamp
 from pytest_fileflow.diagnosis import copies
 from pytest_fileflow.endpoints import Upload, delete_all, put_all
 from pytest_fileflow.errors import CleanupResidue, ConfigInvalid, FileflowError, FlowError, StorageFailed
-from pytest_fileflow.model import PASSED, CheckResult, Observed, PayloadFile, Run, S3Location, Verdict
-from pytest_fileflow.streams import Changed, open_payload, read
+from pytest_fileflow.model import PASSED, CheckResult, Observed, PayloadFile, Recipe, Run, S3Location, Verdict
+from pytest_fileflow.streams import Changed, open_payload, pattern_of, read
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,12 +36,24 @@ def prepare(case: Case, tools: Tools, attempt: int = 1, run_id: str | None = Non
     """
     flow, now = case.flow, tools.clock.utc()
     run_id = run_id or payload.new_run_id()
-    pattern = tools.registry.pattern_for(flow.testdata.pattern)
-    size = case.variant.size
-    name = payload.file_name(flow.testdata, pattern, flow_id=flow.flow_id, run_id=run_id, size=size, now=now)
-    file = PayloadFile(name, size, payload.digest(pattern, run_id, size), pattern.name)
+    recipe = _recipe(case, tools)
+    pattern = pattern_of(recipe, tools)
+    name = payload.file_name(flow.testdata, pattern, flow_id=flow.flow_id, run_id=run_id, size=recipe.size, now=now)
+    made = payload.measure(recipe, pattern, run_id)
+    plain = not recipe.options and not recipe.wraps
+    file = PayloadFile(
+        name, made.size, made.sha256, recipe.pattern, made.inside, made.rows, made.header, None if plain else recipe
+    )
     run = Run(run_id, flow.flow_id, case.label, flow.direction, attempt, file)
     return run.with_stamp("begun", format_stamp(now)).with_stamp("prepared", tools.clock.stamp())
+
+
+def _recipe(case: Case, tools: Tools) -> Recipe:
+    data, size = case.flow.testdata, case.variant.size
+    options = data.options
+    if data.pattern == payload.SEED:
+        options, size = seeds.pinned(options, tools.endpoint)
+    return Recipe(data.pattern, size, options, data.wrap)
 
 
 def prepare_errand(case: Case, tools: Tools, attempt: int = 1) -> Run:

@@ -7,7 +7,7 @@ import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, BinaryIO
 
-from pytest_fileflow import payload
+from pytest_fileflow import payload, seeds
 from pytest_fileflow.checks.chain import no_credentials
 from pytest_fileflow.errors import Interrupted, NetworkError
 from pytest_fileflow.listings import Listings
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from pytest_fileflow.endpoints import Endpoint
     from pytest_fileflow.invoke import Started
     from pytest_fileflow.logs import FunctionLog
-    from pytest_fileflow.model import Location, Run, Stat, Transfer
+    from pytest_fileflow.model import Location, Recipe, Run, Stat, Transfer
+    from pytest_fileflow.payload import Pattern
     from pytest_fileflow.registry import Registry
     from pytest_fileflow.secret import Credentials
 
@@ -69,14 +70,38 @@ class Changed(Exception):
     """The file changed or vanished while it was verified: it was not whole yet, and is waited for again."""
 
 
-def open_payload(run: Run, tools: Tools, other_run: str | None = None, size: int | None = None) -> BinaryIO:
+def pattern_of(recipe: Recipe, tools: Tools) -> Pattern:
+    """Return the pattern of a recipe, with its options; a seed file is brought here if need be."""
+    options = recipe.options
+    if recipe.pattern == payload.SEED:
+        options = {**options, "path": str(seeds.local_path(options, tools.endpoint, tools.cancelled))}
+    return payload.configured(tools.registry.pattern_for(recipe.pattern), options)
+
+
+def open_payload(
+    run: Run, tools: Tools, other_run: str | None = None, size: int | None = None, depth: int = 0
+) -> BinaryIO:
     """Return the run's bytes as a stream that ends with Interrupted once the run is cancelled.
 
-    With ``other_run`` and ``size``, the bytes that this other run would have sent.
+    With ``depth``, the file that lies so many layers inside. With ``other_run`` and ``size``, the bytes
+    that this other run would have sent. Raises TesterBug, before the last bytes, where what is made
+    is not what was prepared.
     """
-    pattern = tools.registry.pattern_for(run.file.pattern)
-    stream = payload.open_payload(pattern, other_run or run.run_id, run.file.size if size is None else size)
+    recipe = run.file.recipe
+    pattern = pattern_of(recipe, tools)
+    if other_run is None:
+        stream = payload.open_made(run.file, pattern, run.run_id, depth)
+    else:
+        stream = payload.open_like(recipe, pattern, other_run, run.file.size if size is None else size)
     return io.BufferedReader(_Cancellable(stream, tools.cancelled), payload.BUFFER_BYTES)
+
+
+def may_be_of_another_run(run: Run, size: int, tools: Tools) -> bool:
+    """Tell whether another run's file may have this size; of a seed, all runs have the same bytes."""
+    recipe = run.file.recipe
+    if recipe.pattern == payload.SEED:
+        return False
+    return bool(recipe.wraps) or pattern_of(recipe, tools).size_problem(size) is None
 
 
 class _Cancellable(io.RawIOBase):

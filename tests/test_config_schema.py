@@ -17,6 +17,9 @@ from pytest_fileflow.config.explain import KEYWORDS
 from pytest_fileflow.config.rules import _PLACE_VARIABLES
 from pytest_fileflow.config.sizes import MAX_BYTES
 from pytest_fileflow.model import Contract, Flow, S3Location, SftpLocation, TestData, Transfer, Validation
+from pytest_fileflow.payload.fields import ALL_HAVE, ENCODINGS, KEYS, LOCALES, NEWLINES, OPTIONS, Field, Table
+from pytest_fileflow.payload.words import CHARSETS
+from pytest_fileflow.payload.wraps import WRAPPINGS
 from pytest_fileflow.results.alerts.targets import KINDS
 from pytest_fileflow.results.alerts.tickets import Jira, ServiceNow
 from pytest_fileflow.results.alerts.webhook import TEMPLATES, Webhook
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 DEFS = schema()["$defs"]
+SIZELESS = dict.fromkeys(("size_bytes", "tags", "seed"))
 APPLICATORS = {
     "$ref",
     "$defs",
@@ -84,7 +88,7 @@ def test_each_caller_has_a_copy_of_its_own() -> None:
         ("sftp", SftpLocation, {"type": None}),
         ("transfer", Transfer, {"trigger_file": ["trigger_name", "trigger_content"]}),
         ("validation", Validation, {}),
-        ("testdata", TestData, {"sizes": ["variants"], "size_bytes": None, "tags": None}),
+        ("testdata", TestData, {"sizes": ["variants"], **dict.fromkeys(OPTIONS), "fields": ["options"], **SIZELESS}),
         ("flow", Flow, {"$schema": None, "sandbox": ["faults"]}),
         ("contract", Contract, {}),
         ("jira", Jira, {}),
@@ -116,6 +120,7 @@ def test_properties_and_the_models_fields_are_the_same(name: str, model: Any, el
 def test_the_defaults_that_it_shows_are_the_models(name: str, model: Any) -> None:
     shown = {key: part["default"] for key, part in DEFS[name]["properties"].items() if "default" in part}
     if name == "testdata":
+        shown = {key: default for key, default in shown.items() if key not in OPTIONS}
         assert shown.pop("size_bytes") == TestData.variants[0].size
     if name == "transfer":
         trigger = DEFS[name]["properties"]["trigger_file"]["properties"]
@@ -130,6 +135,27 @@ def test_the_defaults_that_it_shows_are_the_models(name: str, model: Any) -> Non
 def test_there_is_a_channel_for_every_kind_of_alert_and_a_template_for_every_name() -> None:
     assert set(DEFS["alerts"]["properties"]) == set(KINDS)
     assert set(DEFS["template_name"]["enum"]) == set(TEMPLATES)
+
+
+def test_a_field_has_what_its_types_know_and_the_model_keeps() -> None:
+    properties = DEFS["field"]["properties"]
+    assert set(properties) == ALL_HAVE.union(*KEYS.values())
+    assert properties["type"]["enum"] == list(KEYS)
+    renamed = {"min": "minimum", "max": "maximum"}
+    fields = {field.name: field.default for field in dataclasses.fields(Field)}
+    assert {renamed.get(key, key) for key in properties} == set(fields)
+    shown = {key: part["default"] for key, part in properties.items() if "default" in part}
+    assert shown == {key: fields[key] for key in shown}
+
+
+def test_what_can_be_chosen_is_what_there_is() -> None:
+    testdata, field = DEFS["testdata"]["properties"], DEFS["field"]["properties"]
+    assert testdata["locale"]["enum"] == field["locale"]["enum"] == list(LOCALES)
+    assert testdata["encoding"]["enum"] == list(ENCODINGS)
+    assert testdata["newline"]["enum"] == list(NEWLINES)
+    assert field["charset"]["enum"] == list(CHARSETS)
+    assert DEFS["wrap_name"]["enum"] == list(WRAPPINGS)
+    assert (testdata["delimiter"]["default"], testdata["quote"]["default"]) == (Table.delimiter, Table.quote)
 
 
 def test_every_keyword_that_can_refuse_is_put_into_words() -> None:

@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import tracemalloc
+import unicodedata
 from datetime import datetime, timedelta, timezone
 
 import pytest
@@ -16,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_fileflow import payload
+from pytest_fileflow.config import schema
 from pytest_fileflow.errors import ConfigInvalid, TesterBug
 from pytest_fileflow.model import PayloadFile, TestData
 from pytest_fileflow.payload import BLOCK_BYTES, PATTERNS, Pattern, open_payload
@@ -429,7 +431,7 @@ def test_a_name_can_be_a_template():
         ("a\u2028${run_id}", "holds '\\u2028'"),
         ("a\u202e${run_id}", "holds '\\u202e'"),
         ("a\ud800${run_id}", "holds '\\ud800'"),
-        ("é" * 112 + "a${run_id}", "has 241 bytes in UTF-8; at most 240 are possible"),
+        ("é" * 120 + "${run_id}", "has 256 bytes in UTF-8; at most 255 are possible"),
     ],
 )
 def test_a_name_that_is_no_plain_file_name_is_refused(filename, message):
@@ -437,22 +439,47 @@ def test_a_name_that_is_no_plain_file_name_is_refused(filename, message):
         name(TestData(filename=filename))
 
 
-@pytest.mark.parametrize("bad", ["", ".", "..", "a/b", "a\\b", "\x7f", "a" * 241])
+@pytest.mark.parametrize("bad", ["", ".", "..", "a/b", "a\\b", "\x7f", "a" * 256])
 def test_check_name_refuses(bad):
     with pytest.raises(ConfigInvalid):
         payload.check_name(bad)
 
 
-@pytest.mark.parametrize("good", ["a", "...", ".hidden", "a b.csv", "Überweisung 1.csv", "日本.csv", "a" * 240])
+@pytest.mark.parametrize("good", ["a", "...", ".hidden", "a b.csv", "Überweisung 1.csv", "日本.csv", "a" * 255])
 def test_check_name_accepts(good):
     payload.check_name(good)
 
 
 def test_sidecars_of_the_longest_name_fit_into_name_max():
-    longest = "é" * 112 + RUN
-    file = PayloadFile(name(TestData(filename="é" * 112 + "${run_id}")), 1, "")
-    assert file.name == longest
-    assert max(len(each.encode()) for each in file.sidecars) <= 255
+    for length in range(110, 120):
+        longest = "é" * length + RUN
+        file = PayloadFile(name(TestData(filename="é" * length + "${run_id}")), 1, "")
+        assert file.name == longest
+        assert max(len(each.encode()) for each in file.sidecars) <= 255
+        is_long = len(longest.encode()) > 241
+        assert file.sidecars[0].startswith("é" * length) is not is_long
+        assert all(RUN in each for each in file.sidecars)
+
+
+AWKWARD = schema()["$defs"]["testdata"]["properties"]["awkward"]["items"]["enum"]
+
+
+def test_awkward_names_are_plain_names_of_their_run():
+    for how in (*((each,) for each in AWKWARD), AWKWARD, [*AWKWARD, "long"]):
+        for data in (TestData(awkward=tuple(how)), TestData(filename="A_${run_id}.csv", awkward=tuple(how))):
+            made = name(data)
+            assert RUN in made
+            assert made.endswith(".csv")
+            assert len(made.encode()) == 255 or "long" not in how
+            assert made.startswith("-") is ("leading_dash" in how)
+            assert len({*made} - {*name(TestData())}) > 0
+    assert len({name(TestData(awkward=(each,))) for each in AWKWARD}) == len(AWKWARD)
+
+
+def test_unicode_is_kept_as_it_is_given():
+    for form in ("NFC", "NFD"):
+        given_ = unicodedata.normalize(form, "Übung ${run_id}.csv")
+        assert name(TestData(filename=given_)) == given_.replace("${run_id}", RUN)
 
 
 def test_a_flow_id_that_would_leave_the_folder_is_refused_where_the_name_uses_it():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import re
 from pathlib import Path
@@ -9,14 +11,18 @@ from pathlib import Path
 import pytest
 import yaml
 
+from pytest_fileflow import steps
 from pytest_fileflow.causes import CAUSES
 from pytest_fileflow.cli import COMMANDS
+from pytest_fileflow.clock import Clock
 from pytest_fileflow.config import load_file, schema
 from pytest_fileflow.config.alerting import VARIABLES
 from pytest_fileflow.faults import FAULTS
-from pytest_fileflow.model import Flow
+from pytest_fileflow.model import Case, Flow
 from pytest_fileflow.payload import PATTERNS
+from pytest_fileflow.registry import Registry, register_builtin_patterns
 from pytest_fileflow.results.alerts.targets import KINDS, channels_of
+from pytest_fileflow.streams import Tools, open_payload
 from tests.support import causes
 from tests.support.inner import flow
 
@@ -33,7 +39,7 @@ def section(title: str) -> str:
 
 
 def test_the_first_flow_is_one(tmp_path):
-    (text,) = blocks("yaml")
+    text, *_ = blocks("yaml")
     path = tmp_path / "acme.yaml"
     path.write_text(text)
     (loaded,) = load_file(path, display="acme.yaml", sandbox=False, patterns=SIZES, checks={})
@@ -41,8 +47,24 @@ def test_the_first_flow_is_one(tmp_path):
     assert loaded.flow_id in README
 
 
+def test_the_rows_shown_can_be_made(tmp_path):
+    _, text = blocks("yaml")
+    path = tmp_path / "acme.yaml"
+    path.write_text(json.dumps(flow("acme", **yaml.safe_load(text))))
+    (loaded,) = load_file(path, display="acme.yaml", sandbox=True, patterns=SIZES, checks=())
+    assert isinstance(loaded, Flow), loaded.problems
+    registry = Registry()
+    register_builtin_patterns(registry)
+    tools = Tools(None, None, registry, Clock())
+    run = steps.prepare(Case(loaded, loaded.testdata.variants[0]), tools)
+    content = open_payload(run, tools, depth=1).read().decode("latin-1")
+    rows = list(csv.reader(io.StringIO(content, newline=""), delimiter=";"))
+    assert len(rows) == 1 + run.file.rows
+    assert {len(row) for row in rows} == {6}
+
+
 def test_the_message_shown_is_the_message_given(tmp_path):
-    (text,) = blocks("yaml")
+    text, *_ = blocks("yaml")
     document = yaml.safe_load(text)
     document["transfer"]["lambda_anr"] = document["transfer"].pop("lambda_arn")
     path = tmp_path / "acme.json"
@@ -53,7 +75,7 @@ def test_the_message_shown_is_the_message_given(tmp_path):
 
 
 def test_the_alerts_shown_are_accepted_and_are_all_that_there_are(tmp_path):
-    (text,) = blocks("yaml")
+    text, *_ = blocks("yaml")
     found = [json.loads(block) for block in re.findall(r"```json\n(.*?)```", section("Alerts"), re.DOTALL)]
     for number, alerts in enumerate(found):
         path = tmp_path / f"{number}.json"
@@ -127,7 +149,7 @@ def test_the_extension_works(suite):
 @pytest.mark.parametrize("name", ["acme_sftp_to_s3"])
 def test_the_python_example_runs_against_the_sandbox(suite, name):
     example, _ = blocks("python")
-    (config,) = blocks("yaml")
+    config, *_ = blocks("yaml")
     provision = (
         "import pytest\n"
         "from pytest_fileflow.model import Flow, S3Location, SftpLocation\n"

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from pytest_fileflow.checks import Expected, Sha256Check
-from pytest_fileflow.payload import PATTERNS, Pattern
+from pytest_fileflow.payload import PATTERNS, WHOLE, Pattern
 from pytest_fileflow.registry import Registry, RegistryError, register_builtin_patterns
 from pytest_fileflow.suggest import nearest
 
@@ -27,8 +27,8 @@ def sha256(options, expected):
 
 
 def test_the_built_in_patterns_are_all_there(registry):
-    assert registry.pattern_names() == ("csv", "fixed", "fixedwidth", "jsonl", "random")
-    assert [registry.pattern_for(each.name) for each in PATTERNS] == list(PATTERNS)
+    assert registry.pattern_names() == ("csv", "empty", "fixed", "fixedwidth", "jsonl", "random", "seed")
+    assert [registry.pattern_for(each.name) for each in (*PATTERNS, *WHOLE)] == [*PATTERNS, *WHOLE]
 
 
 def test_what_is_registered_is_found_under_its_name(registry):
@@ -78,7 +78,10 @@ def test_a_name_stands_for_one_thing_only(registry, register, message):
     [
         (
             lambda r: r.pattern_for("CVS"),
-            ("unknown payload pattern 'CVS'; did you mean 'csv'? (registered: csv, fixed, fixedwidth, jsonl, random)"),
+            (
+                "unknown payload pattern 'CVS'; did you mean 'csv'? "
+                "(registered: csv, empty, fixed, fixedwidth, jsonl, random, seed)"
+            ),
         ),
         (lambda r: r.check_for("rows"), "unknown check 'rows' (registered: none)"),
     ],

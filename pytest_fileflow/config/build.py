@@ -20,20 +20,25 @@ from pytest_fileflow.model import (
     Validation,
     Variant,
 )
+from pytest_fileflow.payload.fields import OPTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from pytest_fileflow.model import Location
 
 Config = dict[str, Any]
 
+EMPTY, SEED = "empty", "seed"
+_OF_MADE_DATA = frozenset({*OPTIONS, "seed", "wrap", "awkward"})
+
 _MAX_GRACE_SECONDS = 60.0
 _SFTP_STABLE_SECONDS = 2.0  # an SFTP server shows a file while it is still being written
 
 
-def build(config: Config, origin: str) -> Flow:
-    """Return the flow of a config that the schema and the rules accepted."""
+def build(config: Config, origin: str, folder: Path | None = None) -> Flow:
+    """Return the flow of a config that the schema and the rules accepted; ``folder`` is where its file lies."""
     testdata = config.get("testdata", {})
     target = _location(config["target"])
     return Flow(
@@ -42,7 +47,7 @@ def build(config: Config, origin: str) -> Flow:
         target=target,
         transfer=_transfer(config.get("transfer", {})),
         validation=_validation(config.get("validation", {}), target),
-        testdata=_testdata(testdata),
+        testdata=_testdata(testdata, folder),
         version=_whole(config.get("version")),
         enabled=config.get("enabled", Flow.enabled),
         description=config.get("description", Flow.description),
@@ -142,14 +147,19 @@ def _check(config: str | Config) -> CheckSpec:
     return CheckSpec(options.pop("name"), options)
 
 
-def _testdata(config: Config) -> TestData:
-    return _shared_testdata(
+def _testdata(config: Config, folder: Path | None) -> TestData:
+    testdata = _shared_testdata(
         _variants(config),
         config.get("pattern", TestData.pattern),
         config.get("filename_prefix", TestData.filename_prefix),
         config.get("filename", TestData.filename),
         config.get("delete_after", TestData.delete_after),
     )
+    if _OF_MADE_DATA.isdisjoint(config):
+        return testdata
+    from pytest_fileflow.config import made_data
+
+    return made_data.with_options(testdata, config, folder)
 
 
 @functools.lru_cache
@@ -162,6 +172,8 @@ def _variants(config: Config) -> tuple[Variant, ...]:
         return tuple(Variant(name, parse_size(size)) for name, size in config["sizes"].items())
     if "size_bytes" in config:
         return _only(config["size_bytes"])
+    if config.get("pattern") == EMPTY:
+        return _only(0)
     return TestData.variants
 
 

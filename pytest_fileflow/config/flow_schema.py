@@ -58,6 +58,21 @@ def is_valid(document: object, kind: Kind = "flow") -> bool:
         return not any(errors(document, kind))
 
 
+def is_valid_part(name: str, value: object) -> bool:
+    """Return whether the schema accepts a value as what it defines under a name."""
+    try:
+        return _compiled_part(name).is_valid(value)
+    except ValueError:  # as above
+        return False
+
+
+@functools.cache
+def _compiled_part(name: str) -> jsonschema_rs.Draft202012Validator:
+    import jsonschema_rs
+
+    return jsonschema_rs.Draft202012Validator({"$ref": f"#/$defs/{name}", "$defs": schema()["$defs"]})
+
+
 def errors(document: object, kind: Kind = "flow") -> Iterator[jsonschema.ValidationError]:
     """Yield what a schema does not accept of a document, each with the path to it."""
     yield from _explaining(kind).iter_errors(document)

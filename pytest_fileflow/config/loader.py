@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from pytest_fileflow.config import flow_schema
@@ -56,7 +56,8 @@ class Loader:
         except UnreadableError as error:
             problem = Problem(display, *error.mark, "$", error.reason)
             return (source.broken(None, error.mark[0], [problem]),)
-        loaded = quick(text, form, display, self.rules, scope) or careful(text, form, source, self.rules, scope)
+        rules = replace(self.rules, folder=path.parent)
+        loaded = quick(text, form, display, rules, scope) or careful(text, form, source, rules, scope)
         return tuple([each if isinstance(each, BrokenFlow) else anchored(each, path.parent) for each in loaded])
 
     def load_shared(self, path: Path) -> tuple[BrokenFlow, ...]:
@@ -94,7 +95,7 @@ def quick(text: str, form: Format, display: str, rules: Rules, scope: Scope = PL
     lines = flow_id_lines(text, form, len(flows))
     if lines is None:
         return None
-    return tuple([build(flow, f"{display}:{line}") for flow, line in zip(flows, lines, strict=True)])
+    return tuple([build(flow, f"{display}:{line}", rules.folder) for flow, line in zip(flows, lines, strict=True)])
 
 
 def _flows_of(document: Any) -> list[dict[str, Any]]:
@@ -177,7 +178,7 @@ def _judge(document: Document, source: Source, rules: Rules, scope: Scope) -> It
             flow_id = flow.value.get("flow_id") if isinstance(flow.value, dict) else None
             yield source.broken(flow_id, line, problems)
         else:
-            yield build(flow.value, f"{source.display}:{line}")
+            yield build(flow.value, f"{source.display}:{line}", rules.folder)
 
 
 def _rule_findings(flow: object, path: JsonPath, rules: Rules, spoilt: Collection[JsonPath]) -> list[Finding]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_fileflow import template
 from pytest_fileflow.config import alerting, arns, flow_schema
+from pytest_fileflow.config.build import EMPTY, SEED
 from pytest_fileflow.config.findings import Finding, is_secretive, quoted, suggestion
 from pytest_fileflow.config.refusals import impossible
 from pytest_fileflow.config.shape import part as _part
@@ -21,6 +22,7 @@ from pytest_fileflow.model import TestData, Transfer, Validation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+    from pathlib import Path as FolderPath
 
     from pytest_fileflow.config.environment import Environment
     from pytest_fileflow.config.findings import Path
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 _LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
 _FINE = "is not replaced (fine with --fileflow-sandbox)"
 
+_PLAIN = frozenset({"size_bytes", "sizes", "pattern", "filename_prefix", "filename", "delete_after", "tags"})
 NAME_VARIABLES = frozenset({"run_id", "date", "time", "flow_id", "size"})
 _RUN_VARIABLES = frozenset({"run_id", "flow_id", "file.name", "file.size", "file.sha256"})
 _PLACE_VARIABLES = {
@@ -38,12 +41,16 @@ _PLACE_VARIABLES = {
 
 @dataclass(frozen=True)
 class Rules:
-    """The rules of a session: whether it runs in the sandbox, which patterns, checks and variables it knows."""
+    """The rules of a session: whether it runs in the sandbox, which patterns, checks and variables it knows.
+
+    ``folder`` is where the file at hand lies.
+    """
 
     sandbox: bool
     patterns: Mapping[str, Callable[[int], str | None]]
     checks: Mapping[str, Mapping[str, object] | None]
     environment: Environment | None = None
+    folder: FolderPath | None = None
 
     def broken(self, flow: object) -> Iterator[Finding]:
         """Yield what breaks a rule, save for placeholders; paths begin at the flow."""
@@ -56,7 +63,7 @@ class Rules:
         yield from _refusals(flow, self.environment)
         yield from _faults(flow)
         yield from _file_name(flow, self.environment)
-        yield from _sizes(flow, self.patterns)
+        yield from _made_data(flow, self.patterns, self.folder)
         yield from _webhook_templates(flow, self.environment)
         yield from arns.of_channels(flow, sandbox=self.sandbox)
         if not self.sandbox:
@@ -68,7 +75,7 @@ class Rules:
         yield from _checks(flow, self.checks)
         yield from _faults(flow)
         yield from _file_name(flow, self.environment)
-        yield from _sizes(flow, self.patterns)
+        yield from _made_data(flow, self.patterns, self.folder)
         yield from _webhook_templates(flow, self.environment)
         yield from arns.of_channels(flow, sandbox=self.sandbox)
         yield from self.unreplaced(flow)
@@ -298,14 +305,36 @@ def _file_name(flow: Mapping[str, Any], environment: Environment | None) -> Iter
         yield Finding(path, "must hold ${run_id}, so that no two runs share a name")
 
 
-def _sizes(flow: Mapping[str, Any], patterns: Mapping[str, Callable[[int], str | None]]) -> Iterator[Finding]:
+def _made_data(
+    flow: Mapping[str, Any], patterns: Mapping[str, Callable[[int], str | None]], folder: FolderPath | None
+) -> Iterator[Finding]:
     testdata = _part(flow, "testdata")
+    if _PLAIN.issuperset(testdata) and testdata.get("pattern") != SEED:
+        yield from _sizes(testdata, patterns, None)
+        return
+    from pytest_fileflow.config import made_data
+
+    if not flow_schema.is_valid_part("testdata", testdata):
+        return
+    found = [*made_data.findings(testdata, folder)]
+    for finding in found:
+        yield Finding(("testdata", *finding.path), finding.message, finding.at_key)
+    if not found and SEED not in testdata:
+        yield from _sizes(testdata, patterns, made_data.size_problem_of(testdata))
+
+
+def _sizes(
+    testdata: Mapping[str, Any],
+    patterns: Mapping[str, Callable[[int], str | None]],
+    own: Callable[[int], str | None] | None,
+) -> Iterator[Finding]:
+    """Yield the sizes that cannot be made; ``own`` judges those of a pattern with options."""
     name = testdata.get("pattern", TestData.pattern)
     if not isinstance(name, str) or not name:
         return
     if "pattern" in testdata and name not in patterns:
         yield Finding(("testdata", "pattern"), f"unknown pattern {quoted(name)}{suggestion(name, patterns)}")
-    size_problem = patterns.get(name, _takes_any_size)
+    size_problem = own or patterns.get(name, _takes_any_size)
     for path, value in _given_sizes(testdata):
         try:
             problem = size_problem(parse_size(value))
@@ -325,7 +354,7 @@ def _given_sizes(testdata: Mapping[str, Any]) -> Iterator[tuple[Path, int | floa
     given: list[tuple[Path, object]] = [(("testdata", "sizes", name), value) for name, value in sizes.items()]
     if "size_bytes" in testdata:
         given.append((("testdata", "size_bytes"), testdata["size_bytes"]))
-    elif "sizes" not in testdata:
+    elif "sizes" not in testdata and testdata.get("pattern") != EMPTY:
         given.append((("testdata", "pattern"), TestData.variants[0].size))
     for path, value in given:
         if isinstance(value, str) or (isinstance(value, int | float) and not isinstance(value, bool)):

@@ -17,7 +17,7 @@ from pytest_fileflow.forensics import GROWTH, compare_only, examine
 from pytest_fileflow.forensics.comparing import BLOCK_BYTES
 from pytest_fileflow.forensics.evidence import Budget as Deadline
 from pytest_fileflow.forensics.evidence import Source, counted
-from pytest_fileflow.streams import Changed, open_payload
+from pytest_fileflow.streams import Changed, may_be_of_another_run, open_payload
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -222,7 +222,7 @@ def _examine(flow: Flow, run: Run, stat: Stat, tools: Tools, budget: Budget) -> 
 
 def _suspects(flow: Flow, run: Run, stat: Stat, tools: Tools, budget: Budget) -> dict[str, None]:
     """Return the ids of the runs whose bytes may have arrived instead, the likeliest first."""
-    if stat.size == 0 or tools.registry.pattern_for(run.file.pattern).size_problem(stat.size):
+    if stat.size == 0 or not may_be_of_another_run(run, stat.size, tools):
         return {}
     aside = Budget(tools, min(SUSPECTS_SECONDS, budget.left()))
     delivered = aside.begin("the run in the manifest", lambda: _delivered_run_id(flow, run, tools, aside))

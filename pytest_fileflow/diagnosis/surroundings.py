@@ -236,13 +236,12 @@ class Surroundings:
 
     def _is_unique(self) -> bool:
         """Tell whether no other run has the same bytes, as with some patterns all have."""
-        file, other = self._run.file, self._run.run_id[::-1]
+        other = self._run.run_id[::-1]
         if other == self._run.run_id:
             return False
-        pattern = self._tools.registry.pattern_for(file.pattern)
         with (
-            payload.open_payload(pattern, self._run.run_id, file.size) as mine,
-            payload.open_payload(pattern, other, file.size) as theirs,
+            open_payload(self._run, self._tools) as mine,
+            open_payload(self._run, self._tools, other) as theirs,
         ):
             return mine.read(payload.BUFFER_BYTES) != theirs.read(payload.BUFFER_BYTES)
 

@@ -6,10 +6,11 @@ import hashlib
 import unicodedata
 
 from pytest_fileflow.errors import ConfigInvalid
+from pytest_fileflow.model import NAME_BYTES
 
 _SEPARATORS = frozenset("/\\")
 _SPECIAL = frozenset(("", ".", ".."))
-NAME_BYTES = 255  # NAME_MAX of the file systems behind most servers
+
 _PREFIX, _SUFFIX = ".", ".part"
 
 

@@ -34,8 +34,8 @@ def writes(flow: Flow, refusal: Refusal) -> bool:
 
 def never_sent(flow: Flow, run: Run) -> PayloadFile:
     """Return a file of a run that is never sent: named as the flow's files are, and empty."""
-    named = {pattern.name: pattern for pattern in payload.PATTERNS}
-    pattern = named.get(flow.testdata.pattern, payload.PATTERNS[0])
+    named = {pattern.name: pattern for pattern in (*payload.PATTERNS, *payload.WHOLE)}
+    pattern = payload.configured(named.get(flow.testdata.pattern, payload.PATTERNS[0]), flow.testdata.options)
     now = datetime.fromisoformat(run.timeline["prepared"].replace("Z", "+00:00"))
     name = payload.file_name(flow.testdata, pattern, flow_id=flow.flow_id, run_id=run.run_id, size=0, now=now)
     return PayloadFile(name, 0, hashlib.sha256().hexdigest(), pattern.name)

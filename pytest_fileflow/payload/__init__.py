@@ -7,8 +7,8 @@ done by different versions.
 """
 
 from pytest_fileflow.payload.even import FIXED, FIXEDWIDTH, RANDOM, SENTENCE
+from pytest_fileflow.payload.made import Measured, configured, measure, open_like, open_made
 from pytest_fileflow.payload.names import (
-    NAME_BYTES,
     check_name,
     file_name,
     manifest,
@@ -18,22 +18,30 @@ from pytest_fileflow.payload.names import (
 from pytest_fileflow.payload.pattern import BLOCK_BYTES, Pattern
 from pytest_fileflow.payload.rows import CSV, JSONL, ROWS
 from pytest_fileflow.payload.stream import BUFFER_BYTES, digest, open_payload
+from pytest_fileflow.payload.whole import EMPTY, SEED, SEED_FILE
 
 __all__ = [
     "BLOCK_BYTES",
     "BUFFER_BYTES",
-    "NAME_BYTES",
     "PATTERNS",
     "ROWS",
+    "SEED",
     "SENTENCE",
+    "WHOLE",
+    "Measured",
     "Pattern",
     "check_name",
+    "configured",
     "digest",
     "file_name",
     "manifest",
+    "measure",
     "new_run_id",
+    "open_like",
+    "open_made",
     "open_payload",
     "sha256_sidecar",
 ]
 
 PATTERNS = (RANDOM, FIXED, CSV, JSONL, FIXEDWIDTH)
+WHOLE = (EMPTY, SEED_FILE)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import struct
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from pytest_fileflow.payload.keystream import keystream, mark
 from pytest_fileflow.payload.pattern import BLOCK_BYTES, Pattern, any_size
+from pytest_fileflow.payload.tables import table_pattern
+from pytest_fileflow.payload.tally import Tally
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -73,4 +76,8 @@ def _even_pattern(
 
 RANDOM = _even_pattern("random", "bin", _random_block)
 FIXED = _even_pattern("fixed", "txt", _fixed_block)
-FIXEDWIDTH = _even_pattern("fixedwidth", "dat", _fixedwidth_block, _record_size)
+FIXEDWIDTH = replace(
+    _even_pattern("fixedwidth", "dat", _fixedwidth_block, _record_size),
+    tally=partial(Tally, has_header=False, quotes=False),
+    configure=partial(table_pattern, "fixedwidth"),
+)

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING
 
 from pytest_fileflow import template
 from pytest_fileflow.errors import ConfigInvalid
+from pytest_fileflow.model import NAME_BYTES
+from pytest_fileflow.payload.made import extension
+from pytest_fileflow.payload.whole import SEED
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -16,7 +19,6 @@ if TYPE_CHECKING:
     from pytest_fileflow.model import PayloadFile, TestData
     from pytest_fileflow.payload.pattern import Pattern
 
-NAME_BYTES = 240  # NAME_MAX is 255 on Linux and macOS; sidecars and temporary names add to it
 MANIFEST_SCHEMA = 1
 FILE_NAME_VARIABLES = ("date", "time", "run_id", "flow_id", "size")
 
@@ -36,10 +38,12 @@ def file_name(testdata: TestData, pattern: Pattern, *, flow_id: str, run_id: str
         raise ValueError("the time of a file name must know its time zone")
     utc = now.astimezone(timezone.utc)
     if testdata.filename is None:
-        name = f"{testdata.filename_prefix}_{utc:%Y%m%dT%H%M%SZ}_{run_id}.{pattern.extension}"
+        ending = extension(pattern, tuple(wrap.name for wrap in testdata.wrap))
+        name = f"{testdata.filename_prefix}_{utc:%Y%m%dT%H%M%SZ}_{run_id}.{ending}"
     else:
         values = (f"{utc:%Y%m%d}", f"{utc:%H%M%S}", run_id, flow_id, str(size))
         name = _from_template(testdata.filename, dict(zip(FILE_NAME_VARIABLES, values, strict=True)))
+    name = _made_awkward(name, testdata.awkward)
     check_name(name)
     return name
 
@@ -54,8 +58,30 @@ def _from_template(filename: str, variables: dict[str, str]) -> str:
         raise ConfigInvalid(f"testdata.filename {filename!r}: {error}") from error
 
 
+_AWKWARD = {
+    "leading_dash": "-",
+    "spaces": "two  spaces ",
+    "unicode": "\u00dcbung-\u65e5\u672c-\U0001f680-",
+    "decomposed": "U\u0308bung-",
+    "quotes": 'it\'s-"quoted"-',
+    "percent": "100%-%20-",
+    "plus": "a+b-",
+    "hash": "#1-",
+    "dots": "v1..2-",
+}
+
+
+def _made_awkward(name: str, how: tuple[str, ...]) -> str:
+    """Put what is hard to handle before a name; ``long`` fills it up to as many bytes as a name may have."""
+    name = "".join(text for key, text in _AWKWARD.items() if key in how) + name
+    if "long" not in how:
+        return name
+    dash = "-" if name.startswith("-") else ""
+    return dash + "x" * (NAME_BYTES - len(name.encode())) + name[len(dash) :]
+
+
 def check_name(name: str) -> None:
-    """Raise ConfigInvalid unless this is one plain file name of at most 240 bytes in UTF-8."""
+    """Raise ConfigInvalid unless this is one plain file name of at most 255 bytes in UTF-8."""
     if name in ("", ".", ".."):
         raise ConfigInvalid(f"{name!r} is not a file name")
     bad = next((character for character in name if character in "/\\" or not character.isprintable()), None)
@@ -79,8 +105,20 @@ def manifest(*, flow_id: str, run_id: str, case: str, file: PayloadFile, created
         "pattern": file.pattern,
         "created_utc": created_utc,
         "synthetic": True,
+        **_of_layers(file),
     }
     return (json.dumps(document, indent=2, sort_keys=True) + "\n").encode()
+
+
+def _of_layers(file: PayloadFile) -> dict[str, object]:
+    """Return what a manifest says of a file with rows, with files inside, or of one that was not made up."""
+    told: dict[str, object] = {} if file.rows is None else {"rows": file.rows}
+    if file.inside:
+        told["inside"] = [
+            {"wrapping": layer.wrapping, "size_bytes": layer.size, "sha256": layer.sha256} for layer in file.inside
+        ]
+    seed = file.recipe.options.get(SEED)
+    return told if seed is None else {**told, "seed": seed}
 
 
 def sha256_sidecar(sha256: str) -> bytes:

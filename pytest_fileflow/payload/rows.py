@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 from pytest_fileflow.payload.keystream import keystream, mark
 from pytest_fileflow.payload.pattern import Pattern, any_size
+from pytest_fileflow.payload.tables import table_pattern
+from pytest_fileflow.payload.tally import Tally
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -134,7 +136,11 @@ def _rows_size(name: str, minimum: int, size: int) -> str | None:
 
 
 def _rows_pattern(name: str, rows: _Rows) -> Pattern:
-    return Pattern(name, name, partial(_row_blocks, rows), partial(_rows_size, name, len(rows.header) + rows.reserve))
+    tally = partial(Tally, has_header=bool(rows.header), quotes=bool(rows.header))
+    size_problem = partial(_rows_size, name, len(rows.header) + rows.reserve)
+    return Pattern(
+        name, name, partial(_row_blocks, rows), size_problem, tally=tally, configure=partial(table_pattern, name)
+    )
 
 
 CSV = _rows_pattern("csv", _CSV)

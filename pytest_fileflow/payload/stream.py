@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pytest_fileflow.errors import ConfigInvalid, TesterBug
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from _typeshed import WriteableBuffer
 
@@ -23,8 +23,23 @@ def open_payload(pattern: Pattern, run_id: str, size: int) -> io.BufferedReader:
 
     Raises ConfigInvalid where the pattern cannot make this size.
     """
-    _require_size(pattern, size)
-    return io.BufferedReader(_PayloadStream(pattern, run_id, size), BUFFER_BYTES)
+    require_size(pattern, size)
+    jump = pattern.blocks_from
+    return stream_of(
+        size,
+        lambda: exactly(pattern, size, pattern.blocks(run_id, size)),
+        None if jump is None else lambda offset: exactly(pattern, size - offset, jump(run_id, size, offset)),
+    )
+
+
+def stream_of(
+    size: int, blocks: Callable[[], Iterator[bytes]], blocks_from: Callable[[int], Iterator[bytes]] | None = None
+) -> io.BufferedReader:
+    """Return blocks as a seekable, read-only stream, which ends with them, or after ``size`` bytes.
+
+    ``blocks()`` makes them from the start, ``blocks_from(offset)``, where there is one, from an offset on.
+    """
+    return io.BufferedReader(_PayloadStream(size, blocks, blocks_from), BUFFER_BYTES)
 
 
 def digest(pattern: Pattern, run_id: str, size: int) -> str:
@@ -32,20 +47,21 @@ def digest(pattern: Pattern, run_id: str, size: int) -> str:
 
     Raises ConfigInvalid where the pattern cannot make this size.
     """
-    _require_size(pattern, size)
+    require_size(pattern, size)
     sha256 = hashlib.sha256()
-    for block in _exactly(pattern, size, pattern.blocks(run_id, size)):
+    for block in exactly(pattern, size, pattern.blocks(run_id, size)):
         sha256.update(block)
     return sha256.hexdigest()
 
 
-def _require_size(pattern: Pattern, size: int) -> None:
+def require_size(pattern: Pattern, size: int) -> None:
+    """Raise ConfigInvalid where a pattern cannot make a size."""
     problem = pattern.size_problem(size)
     if problem:
         raise ConfigInvalid(f"testdata of pattern {pattern.name} cannot be made: {problem}")
 
 
-def _exactly(pattern: Pattern, size: int, blocks: Iterator[bytes]) -> Iterator[bytes]:
+def exactly(pattern: Pattern, size: int, blocks: Iterator[bytes]) -> Iterator[bytes]:
     """Pass blocks on, and raise TesterBug where they are not ``size`` bytes: patterns may be anyone's."""
     made = 0
     for block in blocks:
@@ -59,12 +75,17 @@ def _exactly(pattern: Pattern, size: int, blocks: Iterator[bytes]) -> Iterator[b
 
 
 class _PayloadStream(io.RawIOBase):
-    """Reads a payload from any position; nothing is made before it is read."""
+    """Reads blocks from any position; nothing is made before it is read."""
 
-    def __init__(self, pattern: Pattern, run_id: str, size: int):
-        self._pattern = pattern
-        self._run_id = run_id
+    def __init__(
+        self,
+        size: int,
+        blocks: Callable[[], Iterator[bytes]],
+        blocks_from: Callable[[int], Iterator[bytes]] | None,
+    ):
         self._size = size
+        self._make = blocks
+        self._make_from = blocks_from
         self._position = 0
         self._blocks: Iterator[bytes] = iter(())
         self._block = memoryview(b"")  # what is made and not yet read
@@ -90,36 +111,36 @@ class _PayloadStream(io.RawIOBase):
         target = memoryview(buffer).cast("B")
         if self._position >= self._size or not target:
             return 0
-        self._go_to(self._position)
-        data = self._block[: len(target)]
+        if not self._go_to(self._position):
+            return 0
+        data = self._block[: min(len(target), self._size - self._position)]
         target[: len(data)] = data
         self._block = self._block[len(data) :]
         self._next += len(data)
         self._position += len(data)
         return len(data)
 
-    def _go_to(self, position: int) -> None:
-        """Bring the byte at ``position`` to the front of the block at hand."""
+    def _go_to(self, position: int) -> bool:
+        """Bring the byte at ``position`` to the front of the block at hand; tell whether there is one."""
         ahead = position - self._next
-        can_jump = self._pattern.blocks_from is not None
-        if self._next < 0 or ahead < 0 or (can_jump and ahead > len(self._block)):
+        if self._next < 0 or ahead < 0 or (self._make_from is not None and ahead > len(self._block)):
             self._start(position)
         while position >= self._next + len(self._block):
-            self._make_next()
+            if not self._make_next():
+                return False
         self._block = self._block[position - self._next :]
         self._next = position
+        return True
 
     def _start(self, position: int) -> None:
-        pattern, run_id, size = self._pattern, self._run_id, self._size
-        if pattern.blocks_from is None:
-            self._next, blocks = 0, pattern.blocks(run_id, size)
-        else:
-            self._next, blocks = position, pattern.blocks_from(run_id, size, position)
-        self._blocks = _exactly(pattern, size - self._next, blocks)
+        self._next = 0 if self._make_from is None else position
+        self._blocks = self._make() if self._make_from is None else self._make_from(position)
         self._block = memoryview(b"")
 
-    def _make_next(self) -> None:
+    def _make_next(self) -> bool:
         reached = self._next + len(self._block)
         self._next = -1  # a pattern that fails is started again by the next read, not resumed
-        self._block = memoryview(next(self._blocks))
-        self._next = reached
+        block = next(self._blocks, None)
+        self._block = memoryview(block or b"")
+        self._next = -1 if block is None else reached
+        return block is not None

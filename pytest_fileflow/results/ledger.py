@@ -267,4 +267,4 @@ def _plain(run: Run) -> dict[str, Any]:
 
 def _run(told: dict[str, Any]) -> Run:
     written = tuple((side, name) for side, name in told.pop("written"))
-    return Run(**{**told, "file": PayloadFile(**told["file"])}, written=written)
+    return Run(**{**told, "file": PayloadFile.from_dict(told["file"])}, written=written)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from pytest_fileflow.errors import RecordRefused, ResultsStoreFailed
+from pytest_fileflow.model import sidecar_names
 from pytest_fileflow.results.places import Place
 from pytest_fileflow.results.record import metrics_csv, summary_text
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 
 logger = logging.getLogger(__name__)
+
+_TELLING_END = 40  # characters of a name, in that of a file while it is written
 
 
 @dataclass(frozen=True)
@@ -181,7 +184,7 @@ def documents(record: Record, where: str, manifest: bytes | None) -> Iterator[tu
 
 
 def _manifest_path(record: Record) -> str:
-    return f"{_folder('manifests', record)}{record['file']['name']}.manifest.json"
+    return f"{_folder('manifests', record)}{sidecar_names(record['file']['name'])[1]}"
 
 
 def state_path(name: str) -> str:
@@ -277,7 +280,8 @@ def _write_once(path: Path, content: bytes) -> None:
 
 
 def _temporary(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.part")
+    end = path.name[-_TELLING_END:]  # a whole name may be as long as names can be
+    return path.with_name(f".{end}.{os.getpid()}-{threading.get_ident()}.part")
 
 
 def _failed(path: Path, error: OSError) -> ResultsStoreFailed:

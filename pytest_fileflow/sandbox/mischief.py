@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from pytest_fileflow.model import sidecar_names
 from pytest_fileflow.sandbox import damage
 from pytest_fileflow.sandbox.ends import TransferError, wait_for_ever
 
@@ -58,13 +59,13 @@ class Delivery:
         if "drop" in self._faults:
             return False
         if "lose" in self._faults:
-            for name in (self._name, *(self._name + side for side in self._sidecars)):
+            for name in (self._name, *(self._beside(side) for side in self._sidecars)):
                 self._source.remove(name)
             return False
         self._wait()
         target = self._target.elsewhere(ELSEWHERE) if "misplace" in self._faults else self._target
         for side, content in self._sidecars_to_send().items():
-            target.write(self._name + side, io.BytesIO(content), len(content))
+            target.write(self._beside(side), io.BytesIO(content), len(content))
         name = f"renamed_{self._name}" if "rename" in self._faults else self._name
         if "duplicate" in self._faults:
             self._write(target, copy_name(name))  # first: once the file itself is there, it may be judged
@@ -85,6 +86,10 @@ class Delivery:
         if due > time.time():
             self._park(None)
             time.sleep(max(0.0, due - time.time()))
+
+    def _beside(self, side: str) -> str:
+        """Return the name of a sidecar by its ending."""
+        return next(name for name in sidecar_names(self._name) if name.endswith(side))
 
     def _sidecars_to_send(self) -> Mapping[str, bytes]:
         if "stale" not in self._faults:

@@ -73,6 +73,7 @@ class Provisioner:
                 self._bucket(location.bucket)
             else:
                 self._account(location)
+        self._seed(flow.get("seed"))
         for secret in _texts(flow.get("webhook_secrets")):
             self._secret(secret, self._webhook_url)
         logins = flow.get("logins")
@@ -104,6 +105,15 @@ class Provisioner:
             except S3ClientError as error:
                 raise ValueError(f"the bucket {name!r} cannot be made: {error}") from None
         self._buckets.add(name)
+
+    def _seed(self, uri: object) -> None:
+        """Put a file where a flow finds its seed in S3: the real one cannot be had from here."""
+        if not isinstance(uri, str) or not uri.startswith("s3://"):
+            return
+        bucket, _, key = uri.removeprefix("s3://").partition("/")
+        self._bucket(bucket)
+        if key not in backend("s3").get_bucket(bucket).keys:
+            backend("s3").put_object(bucket, key, f"number,text\n1,stands in for {uri}\n".encode())
 
     def _account(self, location: SftpLocation) -> None:
         if ".." in location.dir.split("/") or _CONTROL.search(location.dir + location.username):

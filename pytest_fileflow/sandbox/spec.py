@@ -43,6 +43,7 @@ def plain_flow(flow: Flow, earlier: Iterable[EarlierFile] = ()) -> dict[str, obj
         "trigger_name": transfer.trigger_name,
         "probe": _payload(flow, "missing_source"),
         "refuses": _payload(flow, "bad_payload", BAD_PAYLOAD),
+        "seed": flow.testdata.options.get("seed"),
         "topics": list(_values(flow.alerts, "topic_arn")),
         "webhook_secrets": list(_values(flow.alerts, "webhook_secret_arn", "url_secret_arn")),
         "logins": _logins(flow.alerts),

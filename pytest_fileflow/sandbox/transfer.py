@@ -14,6 +14,7 @@ import urllib.request
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
+from pytest_fileflow.model import sidecar_names
 from pytest_fileflow.sandbox.damage import DamageImpossible
 from pytest_fileflow.sandbox.ends import FAILURES, TIMEOUT_SECONDS, TransferError, end_of, forget_connections
 from pytest_fileflow.sandbox.mischief import Delivery
@@ -115,7 +116,8 @@ def _opener() -> urllib.request.OpenerDirector:
 def _move(job: dict[str, Any], context: LambdaContext) -> tuple[str, str | None, int]:
     """Copy one file, its sidecars first; return the outcome, the flow in its manifest, and its size."""
     source, target, name = end_of(job["source"]), end_of(job["target"]), str(job["name"])
-    sidecars = {side: body for side in SIDECARS if (body := _small(source, name + side)) is not None}
+    named = zip(SIDECARS, sidecar_names(name), strict=True)
+    sidecars = {side: body for side, beside in named if (body := _small(source, beside)) is not None}
     owner = _flow_in(sidecars.get(".manifest.json"))
     if owner not in (None, job["flow_id"]):
         return "foreign", owner, 0
