@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Generic, TypeVar
@@ -11,6 +11,7 @@ from pytest_fileflow.suggest import nearest
 
 if TYPE_CHECKING:
     from pytest_fileflow.checks import Expected, Layer, StreamCheck
+    from pytest_fileflow.model import CheckSpec
     from pytest_fileflow.payload import Pattern
 
 # From the options in the config and what should have arrived.
@@ -86,6 +87,19 @@ class Registry:
     def check_for(self, name: str) -> CheckFactory:
         """Return the factory of a further check."""
         return self._checks.get(name)
+
+    def make_checks(self, specs: Iterable[CheckSpec], expected: Expected) -> list[tuple[str, StreamCheck | Layer]]:
+        """Return the checks that a flow asks for, by name; where one cannot be made, those before it are closed."""
+        from pytest_fileflow.checks import Chain
+
+        made: list[tuple[str, StreamCheck | Layer]] = []
+        try:
+            for spec in specs:
+                made.append((spec.name, self.check_for(spec.name)(spec.options, expected)))  # noqa: PERF401
+        except BaseException:
+            Chain(made).close()
+            raise
+        return made
 
     def pattern_names(self) -> tuple[str, ...]:
         """Return the names of the registered payload patterns, sorted."""

@@ -234,14 +234,7 @@ def _expected(flow: Flow, run: Run, tools: Tools) -> checks.Expected:
 
 
 def _further_checks(flow: Flow, expected: checks.Expected, tools: Tools) -> checks.Chain:
-    made: list[tuple[str, checks.StreamCheck | checks.Layer]] = []
-    try:
-        for spec in flow.validation.checks:
-            made.append((spec.name, tools.registry.check_for(spec.name)(spec.options, expected)))  # noqa: PERF401
-    except BaseException:
-        checks.Chain(made).close()
-        raise
-    return checks.Chain(made, expected.inside)
+    return checks.Chain(tools.registry.make_checks(flow.validation.checks, expected), expected.inside)
 
 
 def _with_copies(flow: Flow, run: Run, stat: Stat, tools: Tools) -> Run:

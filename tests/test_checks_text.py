@@ -145,6 +145,8 @@ WRONG = [
     ("jsonl", {}, UNKNOWN, b"12345678\n", None, "line 1 is a number, not an object"),
     ("jsonl", {}, UNKNOWN, b"true\n", None, "line 1 is true or false, not an object"),
     ("jsonl", {}, UNKNOWN, b'"secret"\n', None, "line 1 is a string, not an object"),
+    # Together these would be objects, one a line.
+    ("jsonl", {}, UNKNOWN, b'{"a": [1\n2]}\n{}, {}\n', None, "line 1, column 9: Expecting ',' delimiter"),
     ("jsonl", {}, UNKNOWN, b"null", None, "line 1 is null, not an object"),
     ("jsonl", {}, UNKNOWN, b'{"a": NaN}\n', None, "line 1: NaN is no JSON"),
     ("jsonl", {}, UNKNOWN, b'{"a": "\xff"}\n', None, "line 1, byte 8: not UTF-8"),

@@ -92,7 +92,7 @@ class Chain:
     ``inside`` are the expected files inside, one for each layer. A context manager, which closes the layers.
     """
 
-    def __init__(self, made: Sequence[tuple[str, StreamCheck | Layer]], inside: Sequence[Inside] = ()):
+    def __init__(self, made: Sequence[tuple[str, StreamCheck | Layer]], inside: Sequence[Inside | None] = ()):
         self._names = tuple(name for name, _ in made)
         self._readers: list[StreamCheck] = []
         self._peeling: _Peeling | None = None

@@ -78,7 +78,7 @@ class CsvHeader:
         rows = bare.removesuffix(b"\n").split(b"\n")
         fields = [row.count(self._delimiter) for row in rows]
         wanted = len(self._columns) - 1
-        if self._bad is None and (fields.count(wanted) != len(fields) or self._patterns.misplaced.search(bare)):
+        if self._bad is None and (fields.count(wanted) != len(fields) or self._patterns.has_misplaced(bare)):
             self._bad = self._first_fault(block, rows)
         self._rows += len(rows)
         self._line += block.count(b"\n")
@@ -157,14 +157,25 @@ class _Patterns:
     def __init__(self, delimiter: bytes, quote: bytes):
         d, q = re.escape(delimiter), re.escape(quote)
         self._quote = quote
-        self._quoted = re.compile(rb"%b[^%b]*%b" % (q, q, q))
+        self._before = (delimiter + quote, b"\n" + quote)
+        self._behind = (quote + delimiter, quote + b"\n", quote + b"\r")
+        self._quoted = re.compile(rb"%b[^%b]*(?:%b%b[^%b]*)*%b" % (q, q, q, q, q, q))
         self.row = re.compile(rb"(?:[^%b\n]|%b[^%b]*%b)*" % (q, q, q, q))
-        # Once every quoted text is a single quote: one that stands elsewhere than at both ends of a field.
-        self.misplaced = re.compile(rb"(?<=[^%b%b\n])%b|%b(?=[^%b%b\r\n])" % (d, q, q, q, d, q))
+        # Once every quoted text is a single quote: one that stands elsewhere than alone in a field.
+        self.misplaced = re.compile(rb"(?<=[^%b\n])%b|%b(?=[^%b\r\n])" % (d, q, q, d))
 
     def without_quoted(self, block: bytes) -> bytes:
         """Return rows with a single quote in the place of each quoted text, so that every line is a row."""
         return self._quoted.sub(self._quote.replace(b"\\", rb"\\"), block) if self._quote in block else block
+
+    def has_misplaced(self, bare: bytes) -> bool:
+        """Return whether ``misplaced`` finds any; counting takes a tenth of the time."""
+        quotes = bare.count(self._quote)
+        if not quotes:
+            return False
+        before = sum(map(bare.count, self._before)) + bare.startswith(self._quote)
+        behind = sum(map(bare.count, self._behind)) + bare.endswith(self._quote)
+        return before != quotes or behind != quotes
 
     def heights(self, block: bytes) -> list[int]:
         """Return how many lines each row has."""

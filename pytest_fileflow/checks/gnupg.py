@@ -65,14 +65,14 @@ class Keyring:
             )
         usual = tempfile.gettempdir()
         place = usual if len(usual) <= _MOST_CHARACTERS else _SHORT
-        self._home = tempfile.mkdtemp(prefix="ff-", dir=place)  # mode 0700
+        self.home = tempfile.mkdtemp(prefix="ff-", dir=place)  # mode 0700
         self._program = program
-        Path(self._home, "gpg-agent.conf").write_text(_AGENT_OPTIONS, encoding="ascii")
+        Path(self.home, "gpg-agent.conf").write_text(_AGENT_OPTIONS, encoding="ascii")
 
     def command(self, *arguments: str) -> list[str]:
         """Return a command line that never asks anybody, and looks nothing up."""
         return [
-            *(self._program, "--homedir", self._home, "--no-options", "--batch", "--no-tty"),
+            *(self._program, "--homedir", self.home, "--no-options", "--batch", "--no-tty"),
             *("--pinentry-mode", "loopback", "--trust-model", "always", "--disable-dirmngr", "--lock-never"),
             *arguments,
         ]
@@ -80,7 +80,7 @@ class Keyring:
     @property
     def environment(self) -> dict[str, str]:
         """Return what GnuPG gets to know of the environment."""
-        return {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "HOME": self._home}
+        return {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "HOME": self.home}
 
     def add(self, keys: str) -> list[Event]:
         """Import keys from armored text; return what GnuPG tells of them."""
@@ -97,18 +97,18 @@ class Keyring:
 
     def close(self) -> None:
         """End the agent, and remove the folder."""
-        if not Path(self._home).is_dir():
+        if not Path(self.home).is_dir():
             return
         with contextlib.suppress(OSError, subprocess.TimeoutExpired):  # it ends by itself once its folder is gone
             subprocess.run(  # noqa: S603 - what which() found
-                [shutil.which("gpgconf") or "gpgconf", "--homedir", self._home, "--kill", "gpg-agent"],
+                [shutil.which("gpgconf") or "gpgconf", "--homedir", self.home, "--kill", "gpg-agent"],
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 env=self.environment,
                 timeout=30,
                 check=False,
             )
-        shutil.rmtree(self._home, ignore_errors=True)
+        shutil.rmtree(self.home, ignore_errors=True)
 
 
 class Decryption:

@@ -92,6 +92,11 @@ class Pgp:
         self._decryption: Decryption | None = None
         self._signatures: tuple[_Signature, ...] = ()
 
+    @property
+    def home(self) -> str:
+        """Return the folder of the keyring, by which its processes can be told."""
+        return self._keyring.home
+
     def peel(self, chunk: bytes) -> Iterator[bytes]:
         """Yield what is decrypted by now."""
         try:
