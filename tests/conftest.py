@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -15,7 +16,19 @@ CIPHERS = "cryptography.hazmat.primitives.ciphers"
 for name in (CIPHERS, f"{CIPHERS}.algorithms", f"{CIPHERS}.modes", "jsonschema_rs", "yaml"):
     importlib.import_module(name)
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 ROOT = Path(__file__).parents[1]
+# Every process of an inner pytest would import Hypothesis, which none of them uses: most of what a session costs.
+LEAN = "-p no:hypothesispytest"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def lean_inner_sessions() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTEST_ADDOPTS", LEAN)
+        yield
 
 # Whole modules that take seconds a test: tox runs them on the oldest and the newest Python only.
 SYSTEM = frozenset(
@@ -73,7 +86,7 @@ class Suite:
 def suite(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Suite:
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
-    monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
+    monkeypatch.setenv("PYTEST_ADDOPTS", LEAN)  # pytester has removed it
     monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
     return Suite(pytester)
 

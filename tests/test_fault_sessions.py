@@ -46,7 +46,7 @@ def run(folder: Path, flows: list[dict[str, object]], *arguments: str) -> str:
     """Run pytest over flows in a process of its own; return what it printed."""
     (folder / "conftest.py").write_text(faulty.CONFTEST)
     (folder / "flows.json").write_text(json.dumps({"flows": flows}))
-    own = ("PYTEST_ADDOPTS", "PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT")
+    own = ("PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT")
     answer = subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "flows.json", "--fileflow-sandbox", *arguments],
         cwd=folder,
