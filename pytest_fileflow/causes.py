@@ -171,6 +171,11 @@ _TABLE = (
         'Store JSON: {"privateKey": PEM, "passphrase": optional, "password": optional}, or the key alone.',
     ),
     Cause("config.invalid", "the flow config cannot be used", "Correct the lines named above."),
+    Cause(
+        "config.not_allowed",
+        "the flow names a place or function that is not on the allow-list",
+        "Allow what is named above (--fileflow-allow, the environment's allow), or correct the config.",
+    ),
     Cause(FURTHER_CHECK, "a further check failed", "Compare what the check expected with what it observed."),
     Cause(
         "cleanup.residue",
@@ -211,6 +216,11 @@ _TABLE = (
         "tester.not_tried",
         "a negative case could not be tried",
         "Use the plugin's own endpoint fixtures for this flow, or take the case out of its config.",
+    ),
+    Cause(
+        "tester.over_budget",
+        "a case was not run again: the session's budget of bytes or runs is used up",
+        "The verdict of the run before stands; raise --fileflow-max-bytes or --fileflow-max-runs for reruns.",
     ),
     Cause("tester.interrupted", "the session ended before the run did", "Run it again."),
     Cause("tester.bug", "a fault in the tester itself", "Please report it with the text above."),

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 SUFFIXES = (".json", ".yaml", ".yml")
 SHARED = frozenset(f"endpoints{suffix}" for suffix in SUFFIXES)
 BESIDE_FLOWS = frozenset({"environments", "groups"})
+GROUPS = "groups"
 
 
 def is_shared(path: Path) -> bool:
@@ -30,12 +31,14 @@ class Folder:
     """What a folder settles for all its files: whether they must be flows, may be, or never are.
 
     Never are our own records, and what lies in folders ``environments`` and ``groups`` beside flows.
+    ``is_groups``: it lies among flows, and by its name holds lists of them.
     """
 
     path: Path
     is_named: bool
     is_below_flows: bool
     is_never: bool
+    is_groups: bool = False
 
 
 @dataclass(frozen=True)
@@ -55,9 +58,9 @@ class Claims:
         """Return what a folder settles for its files."""
         around = (path, *path.parents)
         is_named = any(place in around for place in self.named)
-        is_below_flows = _below_flows(path, self.root)
-        is_never = self.results in around or not (is_below_flows or BESIDE_FLOWS.isdisjoint(_inside(path, self.root)))
-        return Folder(path, is_named, is_below_flows, is_never)
+        is_below = _below_flows(path, self.root)
+        is_never = self.results in around or not (is_below or BESIDE_FLOWS.isdisjoint(_inside(path, self.root)))
+        return Folder(path, is_named, is_below, is_never, is_below and path.name == GROUPS and path not in self.named)
 
     def claims(self, path: Path, folder: Folder) -> bool:
         """Return whether a file of a folder is to be read as a flow, or as what flows share."""
@@ -65,7 +68,8 @@ class Claims:
             return False
         if is_shared(path):
             return folder.is_named or folder.is_below_flows
-        if folder.is_named or path in self.named or Path(path.stem).suffix == ".flow":
+        is_named = folder.is_named and not folder.is_groups
+        if is_named or path in self.named or Path(path.stem).suffix == ".flow":
             return True
         return folder.is_below_flows and may_hold_flow(path)
 

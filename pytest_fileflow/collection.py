@@ -20,7 +20,7 @@ from pytest_fileflow.config import BrokenFlow, Problem, flow_loader
 from pytest_fileflow.model import NO_FILE, Case
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from pytest_fileflow.claims import Claims, Folder
@@ -93,6 +93,7 @@ class Collector:
     seen: dict[str, tuple[str, Path, int]] = field(default_factory=dict)
     flows: dict[str, Flow] = field(default_factory=dict)
     broken: set[str] = field(default_factory=set)
+    has_nameless: bool = False  # whether a flow was met whose id cannot be told
     folders: dict[str, Folder] = field(default_factory=dict)
     markers: dict[str, pytest.MarkDecorator] = field(default_factory=dict)
     fixtures: FixturesOfFolders = field(init=False)
@@ -171,6 +172,7 @@ class Collector:
         for flow in loaded:
             if isinstance(flow, BrokenFlow):
                 self.broken.add(flow.name)
+                self.has_nameless = self.has_nameless or not flow.has_id
             else:
                 self.flows[flow.flow_id] = flow
         return loaded
@@ -375,6 +377,22 @@ def mark_broken(items: Iterable[pytest.Item]) -> None:
     for item in broken:
         for name in sorted(names | set(STANDARD_MARKERS)):
             item.add_marker(name)
+
+
+def belongs(item: pytest.Item, is_meant: Callable[[str], bool]) -> bool:
+    """Return whether an item is of a flow whose id is meant, or cannot be told, or of no flow at all."""
+    if BROKEN in item.stash:
+        return not item.stash[BROKEN].has_id or is_meant(item.stash[BROKEN].name)
+    if CASE not in item.stash:
+        return True
+    case = item.stash[CASE]
+    return is_meant(case.rehearsal.flow_id if case.rehearsal else case.flow.flow_id)
+
+
+def enabled_cases(items: Iterable[pytest.Item], *, include_disabled: bool) -> list[Case]:
+    """Return the cases of items whose flows are not skipped as disabled."""
+    cases = [item.stash[CASE] for item in items if CASE in item.stash]
+    return [case for case in cases if case.flow.enabled or include_disabled]
 
 
 def load_for(items: Iterable[pytest.Item]) -> None:

@@ -11,7 +11,7 @@ from concurrent.futures import CancelledError
 from functools import partial
 from typing import TYPE_CHECKING
 
-from pytest_fileflow import steps
+from pytest_fileflow import reach, steps
 from pytest_fileflow.arrival import Arrival, Arrived, Expectation, GaveUp, Oversize
 from pytest_fileflow.errands import Errands
 from pytest_fileflow.errors import FileflowError, Interrupted, NetworkError
@@ -21,6 +21,7 @@ from pytest_fileflow.judging import answer_after_crash, as_ours, call_timeout, j
 from pytest_fileflow.model import PASSED
 from pytest_fileflow.progress import Progress
 from pytest_fileflow.streams import Changed, never_cancelled
+from pytest_fileflow.turns import Queues
 from pytest_fileflow.unbroken import awaited, carry_out
 from pytest_fileflow.watcher import Awaited, Watcher
 from pytest_fileflow.work import WorkPool
@@ -58,9 +59,12 @@ class Engine:
         self._refusals = WorkPool(limits.concurrency, "fileflow-refusals")  # they mostly wait, and hold up nobody else
         self._watcher = Watcher(clock, limits.concurrency, self._work.has_urgent)
         self._contracts = Contracts()
+        self._turns = Queues(limits.widths)
         self._errands = Errands(self._submit, self._land, self._fail, self._release, logbook)
         for pool in (self._work, self._refusals):
             self.call_every(RECONSIDER_SECONDS, pool.reconsider)
+        if limits.widths.folder is not None:
+            self.call_every(RECONSIDER_SECONDS, self._retry)
 
     def launch(self, key: Hashable, case: Case, tools: Tools, plan: Plan) -> None:
         """Start a run of a case, unless this key has one that nobody has collected yet, or the engine stops."""
@@ -93,8 +97,7 @@ class Engine:
         with self._lock:
             if run is not None and run.verdict == PASSED:  # the target has answered
                 self._gates.setdefault((contract.tools.endpoint, contract.case.flow.target), Gate()).is_open = True
-            for flight in self._contracts.landed(contract, run):
-                heapq.heappush(self._queue, (flight.order, flight))
+            self._enqueue(self._contracts.landed(contract, run))
         self._start_more()
 
     def abandon(self, key: Hashable, case: Case, run: Run, tools: Tools, *, clean_up: bool) -> None:
@@ -160,6 +163,7 @@ class Engine:
             self._closing = True
             self._queue.clear()
             self._contracts.give_up()
+            self._turns.give_up()
             for gate in self._gates.values():
                 gate.waiting.clear()
             waiting = [flight for flight in self._flights.values() if not flight.is_begun]
@@ -197,17 +201,35 @@ class Engine:
     def _start_more(self) -> None:
         with self._lock:
             while self._queue and self._in_flight < self._limits.max_in_flight:
-                self._in_flight += 1
-                # Before what ends other runs: the wait for the file that comes last begins with its start.
-                self._admit(heapq.heappop(self._queue)[1])
+                flight = heapq.heappop(self._queue)[1]
+                # Urgent, before what ends other runs: the wait for the file that comes last begins with its start.
+                if (refusal := self._refusal(flight)) is not None:
+                    self._in_flight += 1
+                    self._submit(flight, self._refuse, refusal, lanes=(), urgent=True)
+                    continue
+                if self._turns.admits(flight):
+                    self._in_flight += 1
+                    self._admit(flight)
+                self._enqueue(self._turns.next_at(flight))
+
+    def _refusal(self, flight: Flight) -> Verdict | None:
+        """Return the verdict of a case that need not begin, since it must not, or since its flow's contract failed."""
+        error = reach.refusal(flight.case, flight.tools.allow)
+        return self._contracts.refusal(flight) if error is None else steps.verdict_of(error)
+
+    def _enqueue(self, flights: Iterable[Flight]) -> None:
+        for flight in flights:
+            heapq.heappush(self._queue, (flight.order, flight))
+
+    def _retry(self) -> None:
+        with self._lock:
+            self._enqueue(self._turns.retry())
+        self._start_more()
 
     def _admit(self, flight: Flight) -> None:
         """Let a run take off, once its target has answered to one run; you hold the lock."""
         if flight.case.kind != "transfer":
             self._submit(flight, self._errands.begin, lanes=(), urgent=True)
-            return
-        if (refusal := self._contracts.refusal(flight)) is not None:
-            self._submit(flight, self._refuse, refusal, lanes=(), urgent=True)
             return
         gate = self._gates.setdefault((flight.tools.endpoint, flight.case.flow.target), Gate())
         if gate.is_open:
@@ -391,6 +413,7 @@ class Engine:
         try:
             with self._lock:
                 self._in_flight -= 1
+                self._enqueue(self._turns.gone(flight))
             self._start_more()
         finally:
             flight.landed.set_result(run)

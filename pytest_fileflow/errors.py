@@ -14,6 +14,7 @@
     │   ├── SecretMissing            secret.missing
     │   ├── SecretMalformed          secret.malformed
     │   ├── ConfigInvalid            config.invalid
+    │   ├── NotAllowed               config.not_allowed
     │   ├── CleanupResidue           cleanup.residue
     │   ├── LetIn                    negative.accepted
     │   ├── RefusedOtherwise         negative.unclear
@@ -35,6 +36,7 @@
         │   └── RecordRefused        tester.results_store
         ├── SandboxFailed            tester.sandbox
         ├── NotTried                 tester.not_tried
+        ├── OverBudget               tester.over_budget
         ├── Interrupted              tester.interrupted
         └── TesterBug                tester.bug
 """
@@ -127,6 +129,12 @@ class ConfigInvalid(FlowError):
     """The flow config cannot be used."""
 
     cause = "config.invalid"
+
+
+class NotAllowed(FlowError):
+    """The flow names a place or function that is not on the allow-list: nothing was touched."""
+
+    cause = "config.not_allowed"
 
 
 class CleanupResidue(FlowError):
@@ -253,6 +261,12 @@ class NotTried(TesterError):
     """A negative case could not be tried: nobody here can play the stranger that it takes."""
 
     cause = "tester.not_tried"
+
+
+class OverBudget(TesterError):
+    """A run was not begun, since the session's budget is used up."""
+
+    cause = "tester.over_budget"
 
 
 class Interrupted(TesterError):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from pytest_fileflow.errors import Interrupted
 from pytest_fileflow.model import SftpLocation
+from pytest_fileflow.turns import Widths
 from pytest_fileflow.work import Lane
 
 if TYPE_CHECKING:
@@ -24,10 +25,11 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
-    """Bounds of one process: pieces of work at a time, and runs between seed and verdict."""
+    """Bounds of one process: pieces of work at a time, runs between seed and verdict, and those at each server."""
 
     concurrency: int = 32
     max_in_flight: int = 256
+    widths: Widths = dataclasses.field(default_factory=Widths)
 
 
 class Logbook(Protocol):

@@ -21,7 +21,8 @@ class Handover:
     """A session's folder; it is made when the first file is left there.
 
     Kinds of files are ``pid`` (the worker runs flows), ``json`` (it has cleaned up: reports that no
-    item has taken), ``faults``, ``progress`` and ``alerts`` (who wants to hear of which flow).
+    item has taken), ``faults``, ``missed`` (members of groups that are not there), ``cost`` (of the
+    selected flows), ``progress`` and ``alerts`` (who wants to hear of which flow).
     """
 
     def __init__(self, folder: Path):

@@ -12,18 +12,20 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pytest_fileflow import rehearsal
+from pytest_fileflow.bounds import Cost
 from pytest_fileflow.checks.chain import no_credentials
 from pytest_fileflow.clock import Clock
 from pytest_fileflow.collection import CASE
 from pytest_fileflow.engine import Engine
-from pytest_fileflow.errors import Interrupted
+from pytest_fileflow.errors import Interrupted, OverBudget
 from pytest_fileflow.flight import Limits, Plan
 from pytest_fileflow.model import S3Location
 from pytest_fileflow.results.ledger import Entry
 from pytest_fileflow.results.record import PROPERTIES, headline, make_record, properties, run_seconds, summary_text
-from pytest_fileflow.steps import manifest, verdict_of
+from pytest_fileflow.steps import manifest, unprepared, verdict_of
 from pytest_fileflow.streams import Tools
 from pytest_fileflow.switched import SwitchedFaults
+from pytest_fileflow.turns import Widths
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 
     import pytest
 
+    from pytest_fileflow.allow import AllowList
     from pytest_fileflow.endpoints import Endpoint
     from pytest_fileflow.invoke import Started
     from pytest_fileflow.model import Case, Location, Run, Transfer
@@ -40,6 +43,7 @@ if TYPE_CHECKING:
     from pytest_fileflow.results.ledger import Ledger
     from pytest_fileflow.results.record import Record
     from pytest_fileflow.secret import Credentials
+    from pytest_fileflow.selecting import Purse
     from pytest_fileflow.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -123,25 +127,42 @@ class Toolbox:
     transfer_invoker: Callable[..., Started]
     credentials: Callable[[str], Credentials] = no_credentials
 
-    def tools(self, registry: Registry, clock: Clock, other_runs: Callable[[Run], Iterable[str]]) -> Tools:
-        """Return what the steps need, with one endpoint a location."""
+    def tools(
+        self,
+        registry: Registry,
+        clock: Clock,
+        other_runs: Callable[[Run], Iterable[str]],
+        allow: AllowList,
+    ) -> Tools:
+        """Return what the steps need, with one endpoint a location; nothing of it touches what is not allowed."""
+
+        def endpoint(location: Location) -> Endpoint:
+            allow.require(location)
+            return self._endpoint(location)
+
+        def invoke(transfer: Transfer, payload: object) -> Started:
+            if transfer.lambda_arn is not None:
+                allow.require(transfer.lambda_arn)
+            return self._invoke(transfer, payload)
+
         # An invoker of somebody's own need not know of any log, nor of dry runs.
         find_log = getattr(self.transfer_invoker, "function_log", None)
         knows_dry_run = bool(getattr(self.transfer_invoker, "knows_dry_run", False))
         return Tools(
-            Memo(self._endpoint),
-            self._invoke,
+            Memo(endpoint),
+            invoke,
             registry,
             clock,
             knows_dry_run=knows_dry_run,
             function_log=find_log,
             other_runs=other_runs,
             credentials=self.credentials,
+            allow=allow,
         )
 
     def _endpoint(self, location: Location) -> Endpoint:
         make = self.s3_endpoint if isinstance(location, S3Location) else self.sftp_endpoint
-        return make(**vars(location))
+        return make(**{name: value for name, value in vars(location).items() if name != "max_runs"})
 
     def _invoke(self, transfer: Transfer, payload: object) -> Started:
         more: dict[str, Any] = {}
@@ -181,7 +202,9 @@ class Part:
     ``share`` says which of the session's node ids, by position, this process will surely be asked
     for: these may be launched ahead. ``workers`` share the session's bound on runs in flight.
     ``lost`` are the ledgers of processes whose runs this one takes over to clean up.
-    ``is_stopping`` tells whether the session has ended elsewhere, as ``-x`` ends it.
+    ``is_stopping`` tells whether the session has ended elsewhere, as ``-x`` ends it. ``widths`` are how
+    many runs SFTP servers take at a time, of all workers together. ``purse`` is what reruns are paid from,
+    where the session has a budget.
     """
 
     share: Callable[[Sequence[str]], Sequence[int]]
@@ -191,6 +214,13 @@ class Part:
     lost: Sequence[Ledger] = ()
     usual: Mapping[str, float] = field(default_factory=dict)
     is_stopping: Callable[[], bool] | None = None
+    widths: Widths = field(default_factory=Widths)
+    purse: Purse | None = None
+
+
+def cleans_up(case: Case, settings: Settings) -> bool:
+    """Return whether what a case has written is removed; of one that sends no file it is of no use to anybody."""
+    return case.kind != "transfer" or (settings.clean_up and case.flow.testdata.delete_after)
 
 
 class Launcher:
@@ -208,8 +238,11 @@ class Launcher:
         self._conftests_of: dict[Path, tuple[str, ...]] = {}
         self._begun: dict[str, deque[str]] = {}  # the newest runs of each flow, the newest first
         in_flight = max(1, settings.max_in_flight // part.workers)
-        self._engine = Engine(Limits(settings.concurrency, in_flight), self._clock, self, history.attempts)
+        limits = Limits(settings.concurrency, in_flight, part.widths)
+        self._engine = Engine(limits, self._clock, self, history.attempts)
         self._ahead = history.ahead
+        self._attempts = history.attempts
+        self._unpaid: dict[str, Run] = {}  # by node id: those that the budget had no room for
         if part.is_stopping is not None:
             self._engine.call_every(STOP_SECONDS, self._stop_if_told)
 
@@ -228,9 +261,9 @@ class Launcher:
             self._take_over(mates, toolbox, provision)
             own = {other.nodeid for other in self._own(item.session.items)} | {item.nodeid}
             self._launch([other for other in mates if other.nodeid in own], toolbox, provision)
-        if not self._engine.is_launched(item.nodeid):
+        if not self._engine.is_launched(item.nodeid) and item.nodeid not in self._unpaid:
             self._launch([item], toolbox, provision)
-        run = self._engine.result(item.nodeid)
+        run = self._unpaid.pop(item.nodeid, None) or self._engine.result(item.nodeid)
         if run is None:
             return None
         report = self._reports.get(run.run_id) or Report(
@@ -310,7 +343,7 @@ class Launcher:
                     case = item.stash[CASE]
                     tools = self._tools_of(toolbox)
                     provision([case])
-                    self._engine.abandon(item.nodeid, case, entry.run, tools, clean_up=self._cleans_up(case))
+                    self._engine.abandon(item.nodeid, case, entry.run, tools, clean_up=cleans_up(case, self._settings))
 
     def _order(self, cases: Sequence[Case]) -> Callable[[Case], tuple[int, tuple[float, float], bool]]:
         """Return what orders launches: the longest first, and before it the contract that it waits for.
@@ -339,15 +372,13 @@ class Launcher:
 
     def _tools_of(self, toolbox: Toolbox) -> Tools:
         if toolbox not in self._tools:
-            self._tools[toolbox] = toolbox.tools(self._registry, self._clock, self._other_runs)
+            allow = self._settings.bounds.allow_list
+            self._tools[toolbox] = toolbox.tools(self._registry, self._clock, self._other_runs, allow)
         return self._tools[toolbox]
-
-    def _cleans_up(self, case: Case) -> bool:
-        # What a case that sends no file has written is of no use to anybody.
-        return case.kind != "transfer" or (self._settings.clean_up and case.flow.testdata.delete_after)
 
     def _launch(self, items: list[pytest.Item], toolbox: Toolbox, provision: Callable[[list[Case]], None]) -> None:
         tools = self._tools_of(toolbox)
+        items = [item for item in items if self._is_paid(item.nodeid, item.stash[CASE])]
         cases = [item.stash[CASE] for item in items]
         provision(cases)
         order = self._order(cases)
@@ -356,8 +387,21 @@ class Launcher:
             [(item.nodeid, item.stash[CASE], tools, self._plan(item.stash[CASE])) for item in ordered]
         )
 
+    def _is_paid(self, node_id: str, case: Case) -> bool:
+        """Return whether the budget has room for a case; the first run of each was counted before any began."""
+        attempt = self._attempts.get(node_id, 0) + 1
+        if self._part.purse is None or attempt == 1 or case.kind != "transfer" or self._engine.is_launched(node_id):
+            return True
+        why = self._part.purse.pay(Cost.of([case]))
+        if why is not None:
+            self._attempts[node_id] = attempt
+            verdict = verdict_of(OverBudget(f"not run again: {why}"))
+            run = dataclasses.replace(unprepared(case, attempt), verdict=verdict)
+            self._unpaid[node_id] = self.record(case, run)
+        return why is None
+
     def _plan(self, case: Case) -> Plan:
-        return Plan(self._cleans_up(case), self._part.usual.get(case.name))
+        return Plan(cleans_up(case, self._settings), self._part.usual.get(case.name))
 
     def _conftests(self, item: pytest.Item) -> tuple[str, ...]:
         """Return the conftest files that an item's fixtures may come from: items with the same share their tools."""

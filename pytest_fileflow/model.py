@@ -46,7 +46,8 @@ class SftpLocation:
 
     ``host_key`` pins the server: an OpenSSH fingerprint (``SHA256:…``) or a public key line
     (``ssh-ed25519 AAAA…``). ``max_sessions`` bounds the channels a process opens (OpenSSH's own
-    ``MaxSessions`` default is 10).
+    ``MaxSessions`` default is 10). ``max_runs`` bounds the runs between seed and verdict at a time,
+    of all flows at this host and port; it is no part of what the place is.
     """
 
     type: ClassVar[str] = "SFTP"
@@ -58,6 +59,7 @@ class SftpLocation:
     port: int = 22
     host_key: str | None = None
     max_sessions: int = 8
+    max_runs: int | None = field(default=None, compare=False)
 
     def path(self, name: str) -> str:
         """Return the server path of a file name in this location."""

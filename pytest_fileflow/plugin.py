@@ -109,14 +109,17 @@ def pytest_make_collect_report(
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Let -m select broken flows by any tag, and refuse faults that no flow can have, before any are deselected."""
-    config.stash[SESSION].mark_broken(items)
-    config.stash[SESSION].check_faults()
+    session = config.stash[SESSION]
+    session.mark_broken(items)
+    session.check_faults()
+    session.selection.choose(items)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Let a worker load what its flows need before all of them begin at once, and say who wants to hear of them."""
     flows = session.config.stash[SESSION]
+    flows.selection.count(session.items)
     flows.warm_up(session.items)
     if flows.is_worker and flows.settings.alerts:
         from pytest_fileflow.alerting import leave_watched

@@ -16,6 +16,7 @@ import pytest
 from pytest_fileflow.caches import cache_folder
 from pytest_fileflow.handover import Handover
 from pytest_fileflow.recording import Recording
+from pytest_fileflow.selecting import Selection
 from pytest_fileflow.settings import Settings
 from pytest_fileflow.switched import SwitchedFaults
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from pytest_fileflow.reporting.progress import Shown
     from pytest_fileflow.sandbox import Sandbox
     from pytest_fileflow.stored import ConfigStores
+    from pytest_fileflow.turns import Widths
 
 
 CACHE_KEY = "fileflow/latencies"
@@ -64,6 +66,7 @@ class FlowSession:
         self._faults = SwitchedFaults(self.settings)
         self._aws: AwsClients | None = None
         self._aws_lock = threading.Lock()
+        self.selection = Selection(self)
         self.recording = Recording(self.settings, lambda: self.token, self.aws)
         self.stores: ConfigStores | None = None  # once they are read
         self.notes: list[str] = []  # lines for the end of the report
@@ -151,7 +154,7 @@ class FlowSession:
             if problem:
                 raise pytest.UsageError(problem)
         elif problem or self.notes:
-            self._leave("faults", json.dumps([problem, self.notes]))
+            self.leave("faults", json.dumps([problem, self.notes]))
 
     def hear_of_faults(self) -> None:
         """Take over, on the controller, what workers have found out about faults; raises pytest.UsageError."""
@@ -171,6 +174,14 @@ class FlowSession:
     def flows(self) -> Mapping[str, Flow]:
         """Return the flows that this process has collected, by their ids; the xdist controller collects none."""
         return self._collector.flows if self._collector is not None else {}
+
+    @property
+    def flow_ids(self) -> set[str] | None:
+        """Return the ids of all flows that were met here, broken ones too; None where one cannot be told."""
+        collector = self._collector
+        if collector is None:
+            return set()
+        return None if collector.has_nameless else {*collector.flows, *collector.broken}
 
     def warm_up(self, items: list[pytest.Item]) -> None:
         """Import, on a worker, what these flows will need: xdist starts nobody before all have collected.
@@ -205,7 +216,7 @@ class FlowSession:
 
             self.catch_sigterm()
             self._history = self._history or History()
-            self._leave("pid", str(os.getpid()))
+            self.leave("pid", str(os.getpid()))
             self._launcher = Launcher(self.settings, self.registry(), self._part(), self._history)
             self._progress = self._launcher.progress
             if self.is_worker and self.settings.progress != "off":
@@ -218,7 +229,15 @@ class FlowSession:
 
         recording, keeper = self.recording, self.recording.keeper()
         if not self.is_worker:
-            return Part(lambda ids: range(len(ids)), recording.ledger("main"), keeper, usual=self.usual())
+            ledger = recording.ledger("main")
+            return Part(
+                share=lambda ids: range(len(ids)),
+                ledger=ledger,
+                keeper=keeper,
+                usual=self.usual(),
+                widths=self._widths(1),
+                purse=self.selection.purse(1),
+            )
         from pytest_fileflow.distribution import assigned
 
         workers, told = int(self.input["workercount"]), self.input["fileflow"]
@@ -229,8 +248,16 @@ class FlowSession:
             workers=workers,
             lost=[recording.ledger(worker) for worker in told["lost"]],
             usual=told["usual"],
+            widths=self._widths(workers),
+            purse=self.selection.purse(told["times"]),
             is_stopping=lambda: self.hands_over().is_stopped() or os.getppid() != self._parent,  # it may be killed
         )
+
+    def _widths(self, sharers: int) -> Widths:
+        from pytest_fileflow.turns import Widths
+
+        folder = self.hands_over().folder if sharers > 1 else None
+        return Widths.of(self.flows.values(), self.settings.bounds.max_runs_per_host, sharers, folder)
 
     @property
     def token(self) -> str:
@@ -378,9 +405,10 @@ class FlowSession:
         The file also says that this worker has cleaned up.
         """
         if self._history is not None:
-            self._leave("json", json.dumps(self.reports))
+            self.leave("json", json.dumps(self.reports))
 
-    def _leave(self, kind: str, text: str) -> None:
+    def leave(self, kind: str, text: str) -> None:
+        """Leave, on a worker, a file of a kind where the controller finds it."""
         if self.is_worker and self.handover is not None:
             self.handover.leave(self.input["workerid"], kind, text)
 

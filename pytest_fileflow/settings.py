@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import pytest
 
+from pytest_fileflow import bounds
+from pytest_fileflow.bounds import Bounds
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -59,6 +62,8 @@ class Settings:
     roots: tuple[Path, ...] = ()
     config_stores: tuple[Place, ...] = ()
     is_store_named: bool = False
+    bounds: Bounds = field(default_factory=Bounds)
+    groups: tuple[str, ...] = ()
 
     @classmethod
     def read(cls, config: pytest.Config) -> Settings:
@@ -88,6 +93,9 @@ class Settings:
             roots=config_roots(config),
             config_stores=_config_stores(config),
             is_store_named=config.getoption("fileflow_config") is not None,
+            groups=tuple(_given(config, "fileflow_group")[0] or ()),
+            # A rehearsal makes places of its own up, and touches nothing outside the sandbox.
+            bounds=Bounds() if rehearse is not None else Bounds.read(config, environment),
         )
 
 
@@ -175,11 +183,18 @@ def add_options(parser: pytest.Parser) -> None:
         help="show how far the runs are: in a line that updates on a terminal (live), in a line a minute (log), "
         "or not (off); auto, the default, is live where there is a terminal and CI is not set",
     )
+    group.addoption(
+        "--fileflow-group",
+        action="append",
+        metavar="NAME",
+        help="run the flows whose ids groups/NAME.json lists, and no others; may be given again",
+    )
+    bounds.add_options(parser, group)
     for name in ("sandbox", "include_disabled", "no_cleanup", "cloudwatch", "alerts"):
         parser.addini(f"fileflow_{name}", _twin(name), type="bool", default=False)
     for name in ("concurrency", "max_in_flight", "progress", "summary", "report_url", "env"):
         parser.addini(f"fileflow_{name}", _twin(name), default=None)
-    for name in ("config", "fault", "results"):
+    for name in ("config", "fault", "results", "group"):
         parser.addini(f"fileflow_{name}", f"{_twin(name)}, one a line", type="linelist", default=[])
     remind = f"hours after which a flow that still fails is told of again (default {DEFAULT_REMIND_HOURS})"
     parser.addini("fileflow_alerts_remind", remind, default=None)

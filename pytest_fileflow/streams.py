@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, BinaryIO
 
 from pytest_fileflow import payload, seeds
+from pytest_fileflow.allow import AllowList
 from pytest_fileflow.checks.chain import no_credentials
 from pytest_fileflow.errors import Interrupted, NetworkError
 from pytest_fileflow.listings import Listings
@@ -52,6 +53,7 @@ class Tools:
     all runs with these tools.
     ``other_runs`` returns the ids of some other runs of a run's flow, the newest first: their bytes may
     have arrived in the place of its own. ``credentials`` reads a secret, for checks that need a key.
+    ``allow`` is what a case may name at all.
     """
 
     endpoint: Callable[[Location], Endpoint]
@@ -64,6 +66,7 @@ class Tools:
     listings: Listings = field(default_factory=Listings)
     other_runs: Callable[[Run], Iterable[str]] = no_other_runs
     credentials: Callable[[str], Credentials] = no_credentials
+    allow: AllowList = field(default_factory=AllowList)
 
 
 class Changed(Exception):

@@ -30,6 +30,7 @@ def lean_inner_sessions() -> Iterator[None]:
         patch.setenv("PYTEST_ADDOPTS", LEAN)
         yield
 
+
 # Whole modules that take seconds a test: tox runs them on the oldest and the newest Python only.
 SYSTEM = frozenset(
     f"test_{name}.py"

@@ -256,7 +256,10 @@ def resolved(part: dict[str, Any]) -> dict[str, Any]:
     """Return a schema with what it refers to, as an editor shows it."""
     while "$ref" in part:
         own = {key: value for key, value in part.items() if key != "$ref"}
-        part = {**DEFS[part["$ref"].rpartition("/")[2]], **own}
+        found: Any = schema()
+        for name in part["$ref"].removeprefix("#/").split("/"):
+            found = found[name]
+        part = {**found, **own}
     return part
 
 

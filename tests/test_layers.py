@@ -12,27 +12,17 @@ import pytest_fileflow
 PACKAGE = Path(pytest_fileflow.__file__).parent
 # A module may import its own layer and those before it.
 LAYERS = (
-    ("__init__", "model", "causes", "errors", "template", "suggest", "clock", "faults", "caches"),
+    ("__init__", "model", "causes", "errors", "template", "suggest", "clock", "faults", "caches", "allow"),
     ("config", "payload", "checks", "forensics", "registry"),
     ("endpoints", "clients", "secret", "invoke", "logs"),
     (
-        *(
-            "arrival",
-            "listings",
-            "seeds",
-            "streams",
-            "diagnosis",
-            "steps",
-            "watcher",
-            "work",
-            "unbroken",
-            "flight",
-            "judging",
-        ),
-        *("questions", "contract", "negative", "errands", "holding", "progress", "engine"),
+        *("arrival", "listings", "seeds", "streams", "diagnosis", "steps", "watcher", "work", "unbroken", "flight"),
+        *("judging", "questions", "contract", "negative", "errands", "holding", "reach", "turns", "progress", "engine"),
     ),
     ("results", "usual", "stores"),
     (
+        "bounds",
+        "selecting",
         "settings",
         "switching",
         "switched",

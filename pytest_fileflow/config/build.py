@@ -86,6 +86,7 @@ def _location(config: Config) -> Location:
         port=int(config.get("port", SftpLocation.port)),
         host_key=None if host_key is not None and PLACEHOLDER.fullmatch(host_key) else host_key,
         max_sessions=int(config.get("max_sessions", SftpLocation.max_sessions)),
+        max_runs=_whole(config.get("max_runs")),
     )
 
 

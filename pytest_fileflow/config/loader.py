@@ -138,7 +138,7 @@ class Source:
             key=lambda problem: (problem.file != self.display, problem.file, problem.line, problem.column),
         )
         usable = isinstance(flow_id, str) and _FLOW_ID.fullmatch(flow_id)
-        return BrokenFlow(str(flow_id) if usable else self.stem, line, tuple(ordered))
+        return BrokenFlow(str(flow_id) if usable else self.stem, line, tuple(ordered), bool(usable))
 
     def problem(self, document: Document, finding: Finding) -> Problem:
         """Return a finding with its position."""

@@ -23,9 +23,11 @@ class Problem:
 class BrokenFlow:
     """A flow, or a whole file, that cannot be used.
 
-    ``name`` is its flow_id where that can be read and is safe as a name, else the file's stem.
+    ``name`` is its flow_id where that can be read and is safe as a name, else the file's stem;
+    ``has_id`` says which.
     """
 
     name: str
     line: int
     problems: tuple[Problem, ...]
+    has_id: bool = True

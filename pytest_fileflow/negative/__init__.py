@@ -22,7 +22,7 @@ from pytest_fileflow.negative.trial import Trial
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from pytest_fileflow.model import Case, Refusal, Run, Side
+    from pytest_fileflow.model import Case, Location, Refusal, Run, Side
     from pytest_fileflow.negative.trial import Attempt
     from pytest_fileflow.streams import Tools
 
@@ -43,6 +43,13 @@ def may_write(case: Case, run: Run) -> tuple[tuple[Side, str], ...]:
     if refusal.name == "forbidden_write":
         return doors.may_write(case.flow, refusal, run)
     return ()
+
+
+def places_of(case: Case) -> list[Location]:
+    """Return the places that the attempts of a case write to beyond, or within, its flow's own."""
+    if case.refusal is None or case.refusal.name != "forbidden_write":
+        return []
+    return doors.forbidden_places(case.flow, case.refusal)
 
 
 def carry_out(case: Case, run: Run, tools: Tools) -> Run:

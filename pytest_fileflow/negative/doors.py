@@ -116,17 +116,27 @@ def may_write(flow: Flow, refusal: Refusal, run: Run) -> tuple[tuple[Side, str],
     return tuple(dict.fromkeys([*written, ("target", probe_name(run))])) if written else ()
 
 
+def forbidden_places(flow: Flow, refusal: Refusal) -> list[Location]:
+    """Return where a forbidden write is tried, at every end."""
+    ends = [end for _, end in ends_of(flow, refusal)]
+    return [end if _is_anonymous(refusal, end) else _forbidden(refusal, end) for end in ends]
+
+
+def _forbidden(refusal: Refusal, end: Location) -> Location:
+    """Return the place at an end where whoever is let in may not write."""
+    if isinstance(end, S3Location):
+        return dataclasses.replace(end, prefix=str(refusal.options["prefix"]))
+    return dataclasses.replace(end, dir=str(refusal.options.get("dir", "/")))
+
+
 def _is_anonymous(refusal: Refusal, end: Location) -> bool:
     return isinstance(end, S3Location) and "prefix" not in refusal.options
 
 
 def _own_write(trial: Trial, side: Side, end: Location) -> Attempt:
     """Return a write by who is let in, in a place where they may not write."""
-    options, place, who = trial.refusal.options, end, "the tester's own identity"
-    if isinstance(place, S3Location):
-        place = dataclasses.replace(place, prefix=str(options["prefix"]))
-    else:
-        place, who = dataclasses.replace(place, dir=str(options.get("dir", "/"))), place.username
+    place = _forbidden(trial.refusal, end)
+    who = "the tester's own identity" if isinstance(place, S3Location) else place.username
     uri = place.uri(trial.probe)
 
     def write() -> None:

@@ -41,6 +41,8 @@ class Controller:
             "part": self._part(node),
             "lost": self._taken_over[worker],
             "usual": session.usual(),
+            "selection": session.selection.told,
+            "times": self._times,
             "left_over": str(session.hands_over().folder),
         }
 
@@ -102,3 +104,10 @@ class Controller:
             self._session.catch_sigterm()
             self._session.recording.attend()
         self._session.hear_of_faults()
+        self._session.selection.hear(self._times)
+
+    @property
+    def _times(self) -> int:
+        """Return how often each flow runs: xdist may be asked to have every worker run all of them."""
+        values = self._session.config.getvalue
+        return len(values("tx")) if values("dist") == "each" else 1
