@@ -23,6 +23,7 @@ from pytest_fileflow.commands import (
     report,
     sandbox,
     schema,
+    show,
     upload,
     validate,
 )
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 # Each has a click command ``command`` that returns the exit status; help lists them in this order.
 COMMANDS = (
-    *(init, validate, schema, push, pull, hostkeys, sandbox, rehearse),
+    *(init, validate, show, schema, push, pull, hostkeys, sandbox, rehearse),
     *(history, report, upload, clean, cloudwatch, ci, completion),
 )
 

@@ -245,6 +245,11 @@ class Flows(pytest.Collector):
         """Return the hooks that hold in the file's folder: pytest would look the file itself up on disk."""
         return self.session.gethookproxy(self.folder)
 
+    @property
+    def display(self) -> str:
+        """Return how messages call the file."""
+        return self.nodeid or self.path.name
+
     def collect(self) -> list[pytest.Item | pytest.Collector]:
         """Return an item for every case, and one for everything that is broken."""
         items: list[pytest.Item | pytest.Collector] = []
@@ -257,7 +262,7 @@ class Flows(pytest.Collector):
 
     def load(self) -> list[Flow | BrokenFlow]:
         """Return the flows of the file, and what is broken in it."""
-        return self.collector.load(self.path, self.nodeid or self.path.name)
+        return self.collector.load(self.path, self.display)
 
     def _broken(self, broken: BrokenFlow) -> FlowItem:
         item = FlowItem.from_parent(self, name=f"{broken.name}[config]", callobj=report_problems)
@@ -292,6 +297,11 @@ class StoredFlows(Flows):
 
     entry: Entry
 
+    @property
+    def display(self) -> str:
+        """Return how messages call the entry."""
+        return self.entry.display
+
     @classmethod
     def of(cls, collector: Collector, entry: Entry, path: Path, parent: pytest.Collector) -> StoredFlows:
         """Return the collector of an entry; the hooks and fixtures of the project's root folder hold for it."""
@@ -302,8 +312,8 @@ class StoredFlows(Flows):
     def load(self) -> list[Flow | BrokenFlow]:
         """Return the flows of the entry, or why it could not be read."""
         if not self.entry.problem:
-            return self.collector.load(self.path, self.entry.display)
-        problem = Problem(self.entry.display, 1, 1, "$", self.entry.problem)
+            return super().load()
+        problem = Problem(self.display, 1, 1, "$", self.entry.problem)
         return [BrokenFlow(self.path.stem, 1, (problem,))]
 
 

@@ -232,8 +232,8 @@ BY = "(used by acme, flows/a.yaml:1)"
             "flow_id: slow_a\nsource: {use: acme}\nvalidation: {expect_within_seconds: 600000}\ntransfer: {timeout_seconds: 201000}\n",
             {},
             [
-                "flows/a.yaml:3:37  $.validation.expect_within_seconds  must be at most 604800, not 1800000 (times 3, environments/prod.yaml:6)",
-                "flows/a.yaml:4:29  $.transfer.timeout_seconds  timeout_seconds 603000 is below expect_within_seconds 1.8e+06 (times 3, environments/prod.yaml:6)",
+                "flows/a.yaml:3:37  $.validation.expect_within_seconds  must be at most 604800, not 1800000 (times 3 by environments/prod.yaml:6)",
+                "flows/a.yaml:4:29  $.transfer.timeout_seconds  timeout_seconds 603000 is below expect_within_seconds 1.8e+06 (times 3 by environments/prod.yaml:6)",
             ],
         ),
         (

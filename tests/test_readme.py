@@ -13,7 +13,7 @@ import yaml
 
 from pytest_fileflow import steps
 from pytest_fileflow.causes import CAUSES
-from pytest_fileflow.cli import COMMANDS
+from pytest_fileflow.cli import COMMANDS, main
 from pytest_fileflow.clock import Clock
 from pytest_fileflow.config import load_file, schema
 from pytest_fileflow.config.alerting import VARIABLES
@@ -87,6 +87,29 @@ def test_the_alerts_shown_are_accepted_and_are_all_that_there_are(tmp_path):
     assert {name for name in VARIABLES if f"${{{name}}}" not in section("Alerts")} <= {
         f"flow.{name}" for name in re.findall(r"`\.([a-z_]+)`", section("Alerts"))
     }
+
+
+def test_the_environments_shown_give_one_flow_each_its_own_values(tmp_path, monkeypatch, capsys):
+    title = "Environments and reuse"
+    files = dict(re.findall(r"```yaml (\S+)\n(.*?)```", section(title), re.DOTALL))
+    for name, text in {**files, "pytest.ini": "[pytest]\n"}.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    monkeypatch.chdir(tmp_path)
+    shown = {}
+    for name in ("dev", "test", "prod"):
+        assert main(["show", "acme_orders", "--env", name]) == 0
+        shown[name] = capsys.readouterr().out
+    flows = {name: yaml.safe_load(text) for name, text in shown.items()}
+    assert [flow["source"]["host"] for flow in flows.values()] == [
+        f"sftp.{each}.example" for each in ("dev", "test", "acme")
+    ]
+    assert [flow["target"]["bucket"] for flow in flows.values()] == [f"example-landing-{name}" for name in flows]
+    assert [flow["validation"]["expect_within_seconds"] for flow in flows.values()] == [600, 1200, 300]
+    assert flows["prod"]["transfer"]["payload"] == {"flow": "orders-prod", "key": "${source.key}"}
+    (text,) = re.findall(r"```text\n(.*?)```", section(title), re.DOTALL)
+    squeezed = {" ".join(line.split()) for line in shown["test"].splitlines()}
+    assert {" ".join(line.split()) for line in text.splitlines()} <= squeezed
 
 
 def test_every_field_of_the_table_is_in_the_schema():

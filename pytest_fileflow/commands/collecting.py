@@ -48,11 +48,17 @@ def collect(places: Sequence[str], *options: str) -> Collected:
 
     Raises CannotCollect.
     """
+    items = items_in(places, *options)
+    flows = {case.flow.flow_id: case.flow for case in (item.stash.get(CASE, None) for item in items) if case}
+    broken = [found for found in (item.stash.get(BROKEN, None) for item in items) if found]
+    return Collected(tuple(flows.values()), tuple(broken))
+
+
+def items_in(places: Sequence[str], *options: str) -> list[pytest.Item]:
+    """Return the items of the flows that :func:`collect` returns. Raises CannotCollect."""
     watcher = _Watcher()
     _run(watcher, [*options, *(places or [FOLDER])])
-    flows = {case.flow.flow_id: case.flow for case in (item.stash.get(CASE, None) for item in watcher.items) if case}
-    broken = [found for found in (item.stash.get(BROKEN, None) for item in watcher.items) if found]
-    return Collected(tuple(flows.values()), tuple(broken))
+    return watcher.items
 
 
 def registry_in(folder: Path) -> Registry:

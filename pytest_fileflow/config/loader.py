@@ -12,7 +12,7 @@ from pytest_fileflow.config.build import build
 from pytest_fileflow.config.documents import read, schema_findings
 from pytest_fileflow.config.findings import Finding, path_text
 from pytest_fileflow.config.meant import Meant
-from pytest_fileflow.config.places import Unparsed
+from pytest_fileflow.config.places import Document, Unparsed
 from pytest_fileflow.config.problems import BrokenFlow, Problem
 from pytest_fileflow.config.reading import (
     DeclinedError,
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_fileflow.config.findings import Path as JsonPath
-    from pytest_fileflow.config.places import Document
+    from pytest_fileflow.config.meant import Explained
     from pytest_fileflow.config.reading import Format
     from pytest_fileflow.config.rules import Rules
     from pytest_fileflow.config.scope import Scope, Scopes
@@ -65,6 +65,16 @@ class Loader:
         shared = self.scopes.shared(path)
         problems = [problem for _, problem in shared.problems] if shared is not None else []
         return (Source(problems[0].file, path.stem).broken(None, problems[0].line, problems),) if problems else ()
+
+    def explain(self, path: Path, display: str, flow_id: str) -> Explained | None:
+        """Return a flow of a file as it is meant, with where each value is written; None where it has no such."""
+        for document in read(read_text(path), format_of(path)):
+            if isinstance(document, Document):
+                meant = Meant.of(document, list(_entries(document.value)), self.scopes.of(path), display)
+                for flow in meant.flows:
+                    if isinstance(flow.value, dict) and flow.value.get("flow_id") == flow_id:
+                        return meant.explained(flow)
+        return None
 
 
 class _Declining:

@@ -16,6 +16,7 @@ from pytest_fileflow.config.shared import DEFAULTS, ENDPOINTS
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from pytest_fileflow.config.environment import Environment
     from pytest_fileflow.config.findings import Path
     from pytest_fileflow.config.places import Place
     from pytest_fileflow.config.scope import Scope
@@ -50,6 +51,32 @@ class MeantFlow:
         return f"{flow_id}, {self.origin}" if isinstance(flow_id, str) and flow_id.isprintable() else self.origin
 
 
+@dataclass(frozen=True)
+class Explained:
+    """A flow as it is meant, where its values are written, and how messages call the factor of its times."""
+
+    value: dict[str, Any]
+    places: Mapping[Path, Place]
+    file: str
+    times: str
+
+    def origin(self, path: Path, environment: Environment | None) -> str | None:
+        """Return where a value is written, with the variables in it and its factor; None for a default of the code."""
+        place = self.places.get(path)
+        times = f", {self.times}" if self.times and path in TIMES else ""
+        if place is None:
+            return f"default{times}" if times else None
+        names = [(name, _variable_place(name, environment)) for name in dict.fromkeys(place.names)]
+        if place.source is not None:
+            return f"{place.source[0]}:{place.source[1][0]} ({names[0][0]}){times}"
+        written = f"{place.file or self.file}:{(place.key or place.value)[0]}"
+        return written + "".join(f", {where} ({name})" if where else f" ({name})" for name, where in names) + times
+
+
+def _variable_place(name: str, environment: Environment | None) -> str:
+    return "" if environment is None or name not in environment.variables else environment.where("variables", name)
+
+
 @dataclass
 class Meant:
     """A document with its flows as they are meant; its places tell of other files, too."""
@@ -77,6 +104,12 @@ class Meant:
             flows.append(flow)
         whole = Document(_with_flows(document.value, flows), {**document.places, **places}, document.findings)
         return cls(whole, flows, display)
+
+    def explained(self, flow: MeantFlow) -> Explained:
+        """Return a flow with the places of its values by their paths within it."""
+        size = len(flow.path)
+        places = {path[size:]: place for path, place in self.document.places.items() if path[:size] == flow.path}
+        return Explained(flow.value, places, self.display, flow.times)
 
     def problem(self, flow: MeantFlow, finding: Finding) -> Problem:
         """Return a finding with its position; where that is in another file, it says which flow is concerned."""
@@ -106,7 +139,7 @@ def _times(scope: Scope, value: Mapping[str, Any]) -> str:
     factor, path = scope.factor(dict(value))
     if scope.environment is None or factor == 1:
         return ""
-    return f"times {factor:g}, {scope.environment.where(*path)}"
+    return f"times {factor:g} by {scope.environment.where(*path)}"
 
 
 def _all_places(own: dict[Path, Place], flow: MeantFlow, written: Any, scope: Scope) -> dict[Path, Place]:
