@@ -82,7 +82,8 @@ class FixturesOfFolders:
 class Collector:
     """What collecting needs to know, and remembers: where each flow_id was first seen, what holds for many files.
 
-    ``stored`` are the entries of config stores, by the paths of their local copies.
+    ``roots`` are the config roots, above which flows share nothing. ``stored`` are the entries of config
+    stores, by the paths of their local copies.
     """
 
     settings: Settings
@@ -90,6 +91,7 @@ class Collector:
     registry: Registry
     with_canaries: bool
     rootdir: Path
+    roots: tuple[Path, ...] = ()
     seen: dict[str, tuple[str, Path, int]] = field(default_factory=dict)
     flows: dict[str, Flow] = field(default_factory=dict)
     broken: set[str] = field(default_factory=set)
@@ -106,9 +108,16 @@ class Collector:
             patterns=self.registry.size_problems(),
             checks=self.registry.checks(),
             environment=self.settings.environment,
-            roots=self.settings.roots,
-            rootdir=self.rootdir,
+            roots=self.roots,
+            display=self._display,
         )
+
+    def _display(self, path: Path) -> str:
+        """Return how messages call a file that flows share: by its address, or from the project on."""
+        entry = self.stored.get(str(path))
+        if entry is not None:
+            return entry.display
+        return path.relative_to(self.rootdir).as_posix() if self.rootdir in path.parents else str(path)
 
     def collect_file(self, path: Path, parent: pytest.Collector) -> Flows | None:
         """Return a collector for a file that is a flow."""

@@ -61,7 +61,7 @@ class Selection:
         from pytest_fileflow.settings import config_roots
 
         config = self._session.config
-        roots = [*config_roots(config), config.invocation_params.dir]
+        roots = [*config_roots(config), config.invocation_params.dir, *self._session.config_roots]
         among = [root / "flows" for root in roots]
         return [root / FOLDER for root in (*roots, *among, *self._session.named_places())]
 

@@ -45,8 +45,9 @@ class FlowSession:
 
     def __init__(self, config: pytest.Config):
         self.config = config
-        self.settings = Settings.read(config)
         self.input: dict[str, Any] = getattr(config, "workerinput", {})
+        self.stores: ConfigStores | None = None  # once they are read
+        self.settings = self._settings()
         self._parent = os.getppid()
         self.taken: list[dict[str, Any]] = []  # reports of runs that came with an item's, JSON-safe
         self.reports: list[dict[str, Any]] = []  # reports of runs that no item has taken
@@ -68,7 +69,6 @@ class FlowSession:
         self._aws_lock = threading.Lock()
         self.selection = Selection(self)
         self.recording = Recording(self.settings, lambda: self.token, self.aws)
-        self.stores: ConfigStores | None = None  # once they are read
         self.notes: list[str] = []  # lines for the end of the report
         self.troubles: list[str] = []  # likewise, of what was asked for and could not be done
 
@@ -108,25 +108,36 @@ class FlowSession:
             claims = Claims(self.named_places(), self.config.rootpath, self.settings.results)
             stored = self.stores.entries() if self.stores is not None else {}
             self._collector = Collector(
-                *(self.settings, claims, self.registry(), self.with_canaries(), self.config.rootpath), stored=stored
+                *(self.settings, claims, self.registry(), self.with_canaries(), self.config.rootpath),
+                roots=(*self.settings.roots, *self.config_roots),
+                stored=stored,
             )
         return self._collector.collect_file(path, parent)
 
+    def _settings(self) -> Settings:
+        """Read the settings; an environment that is not among the local ones is looked for in the config stores."""
+        if Settings.has_environment(self.config):
+            return Settings.read(self.config)
+        self.read_stores()
+        return Settings.read(self.config, self.config_roots)
+
     def read_stores(self) -> None:
-        """Read the config stores, where there are any, and let pytest collect their local copies.
+        """Read the config stores, where there are any, and let pytest collect their local copies; once.
 
         The controller does so before it starts workers, with the user's own AWS settings: those of the sandbox
         come later. Workers are told. Raises pytest.UsageError.
         """
-        if not self.settings.config_stores and not any(":/" in argument for argument in self.config.args):
+        given = Settings.stores_of(self.config)
+        if self.stores is not None or not (given or any(":/" in argument for argument in self.config.args)):
             return
         from pytest_fileflow import stored
 
         if self.is_worker:
             self.stores = stored.ConfigStores.told(self.input["fileflow"]["stores"])
         else:
-            is_added = self.settings.is_store_named or self.config.args_source is not pytest.Config.ArgsSource.ARGS
-            places = stored.wanted(self.config.args, self.settings.config_stores, is_added=is_added)
+            is_named = self.config.getoption("fileflow_config") is not None
+            is_added = is_named or self.config.args_source is not pytest.Config.ArgsSource.ARGS
+            places = stored.wanted(self.config.args, given, is_added=is_added)
             self.stores = stored.ConfigStores.read(places, own_clients, cache_folder("configs"))
         self.config.args[:] = self.stores.arguments(self.config.args)
 

@@ -38,7 +38,6 @@ class Settings:
     to rehearse, none of them for all; it is None where flows simply run. ``results`` is a folder, for
     the ledger and for what cannot be delivered yet; records go to ``places``, which it may be one of.
     ``roots`` are the config roots, which hold folders of flows, ``environments`` and ``groups``.
-    ``config_stores`` hold more flows; ``is_store_named`` where the command line says so, and not the ini file.
     """
 
     sandbox: bool
@@ -60,17 +59,33 @@ class Settings:
     report_url: str = ""
     environment: Environment | None = None
     roots: tuple[Path, ...] = ()
-    config_stores: tuple[Place, ...] = ()
-    is_store_named: bool = False
     bounds: Bounds = field(default_factory=Bounds)
     groups: tuple[str, ...] = ()
 
+    @staticmethod
+    def has_environment(config: pytest.Config) -> bool:
+        """Return whether the environment asked for is a local one; also where none is, or there is nowhere else."""
+        name = _given(config, "fileflow_env")[0]
+        if not name or not Settings.stores_of(config):
+            return True
+        from pytest_fileflow.config.environment import files_of
+
+        return any(files_of(str(name), root) for root in config_roots(config))
+
+    @staticmethod
+    def stores_of(config: pytest.Config) -> tuple[Place, ...]:
+        """Return the config stores, which hold more flows; raises pytest.UsageError."""
+        return _config_stores(config)
+
     @classmethod
-    def read(cls, config: pytest.Config) -> Settings:
-        """Read the settings; raises pytest.UsageError for a value that cannot be used."""
+    def read(cls, config: pytest.Config, stored: tuple[Path, ...] = ()) -> Settings:
+        """Read the settings; ``stored`` are the local copies of config stores, which may have the environment.
+
+        Raises pytest.UsageError for a value that cannot be used.
+        """
         rehearse = _faults(config)
-        environment = _environment(config)
-        results, places = _results(config, environment)
+        environment = _environment(config, stored)
+        results, places = _results(config, environment, stored)
         return cls(
             sandbox=_flag(config, "fileflow_sandbox") or rehearse is not None,
             concurrency=_positive(config, "fileflow_concurrency", DEFAULT_CONCURRENCY),
@@ -91,8 +106,6 @@ class Settings:
             report_url=_report_url(config),
             environment=environment,
             roots=config_roots(config),
-            config_stores=_config_stores(config),
-            is_store_named=config.getoption("fileflow_config") is not None,
             groups=tuple(_given(config, "fileflow_group")[0] or ()),
             # A rehearsal makes places of its own up, and touches nothing outside the sandbox.
             bounds=Bounds() if rehearse is not None else Bounds.read(config, environment),
@@ -319,14 +332,14 @@ def _faults(config: pytest.Config) -> tuple[str, ...] | None:
         raise pytest.UsageError(f"--fileflow-rehearse: {error}") from None
 
 
-def _environment(config: pytest.Config) -> Environment | None:
+def _environment(config: pytest.Config, stored: tuple[Path, ...]) -> Environment | None:
     name, origin = _given(config, "fileflow_env")
     if not name:
         return None
     from pytest_fileflow.config.environment import BadEnvironment, read_environment
 
     try:
-        return read_environment(str(name), config_roots(config))
+        return read_environment(str(name), (*config_roots(config), *stored))
     except BadEnvironment as error:
         raise pytest.UsageError(f"{origin}: {error}") from None
 
@@ -346,14 +359,17 @@ def _root_of(place: Path) -> Path:
     return next((folder.parent for folder in (*reversed(place.parents), place) if folder.name == "flows"), place.parent)
 
 
-def _results(config: pytest.Config, environment: Environment | None) -> tuple[Path, tuple[Place, ...]]:
+def _results(
+    config: pytest.Config, environment: Environment | None, stored: tuple[Path, ...]
+) -> tuple[Path, tuple[Place, ...]]:
     """Return the folder of this machine, and all places for records; a table alone does not make a folder needless."""
     from pytest_fileflow.results.places import Place, PlaceError
 
     texts, origin = _given(config, "fileflow_results")
     base = _base(config, "fileflow_results")
     if environment and environment.results and config.getoption("fileflow_results") is None:
-        texts, origin, base = environment.results, environment.where("results"), environment.root
+        texts, origin = environment.results, environment.where("results")
+        base = config.rootpath if environment.root in stored else environment.root  # copies of stores come and go
     places: list[Place] = []
     for text in texts or ():
         try:

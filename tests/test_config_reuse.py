@@ -54,7 +54,12 @@ def load(root: Path, flow: str, *, env: str | None = PROD, sandbox: bool = False
         (root / "environments/prod.yaml").write_text(env, encoding="utf-8")
         environment = read_environment("prod", [root])
     loader = flow_loader(
-        sandbox=sandbox, patterns=PATTERNS, checks=("rows",), environment=environment, roots=[root], rootdir=root
+        sandbox=sandbox,
+        patterns=PATTERNS,
+        checks=("rows",),
+        environment=environment,
+        roots=[root],
+        display=lambda path: path.relative_to(root).as_posix(),
     )
     found = [*loader.load_shared(root / "flows/endpoints.yaml"), *loader.load(root / "flows/a.yaml", "flows/a.yaml")]
     return [list(map(str, each.problems)) if isinstance(each, BrokenFlow) else each for each in found]

@@ -405,3 +405,23 @@ def test_in_the_sandbox_the_store_is_the_real_one(stored, monkeypatch):
     stored.pytester.makeconftest("")
     result = stored.run_apart(f"--fileflow-config={STORE}", "--fileflow-sandbox", "-m", "contract")
     result.assert_outcomes(passed=1, deselected=1)
+
+
+def test_groups_environments_and_endpoints_of_a_store_hold_for_its_flows(stored, workers):
+    used = {**flow("used"), "source": {"use": "inbox"}, "owner": "${team}"}
+    put("flows/endpoints.yaml", "endpoints: {inbox: {type: S3, bucket: '${team}-inbox'}}\n")
+    put("flows/used.json", used)
+    put("environments/prod.yaml", "variables: {team: payments}\nresults: records\n")
+    put("groups/small.json", ["used"])
+    options = (f"--fileflow-config={STORE}", "--fileflow-env=prod", "--fileflow-group=small", *workers)
+    result = stored.run(*options)
+    assert result.ret == 0
+    (record,) = stored.records("records")
+    assert record["owner"] == "payments"
+    assert record["source"]["location"].startswith("s3://payments-inbox/")
+
+
+def test_a_mistake_in_what_flows_of_a_store_share_is_named_by_its_address(stored):
+    put("flows/endpoints.yaml", "endpoints: {inbox: {type: S3, buckt: inbox}}\n")
+    result = stored.run(f"--fileflow-config={STORE}", "-k", "endpoints")
+    result.stdout.fnmatch_lines([f"{TYPO}/endpoints.yaml:1:31  $.endpoints.inbox.buckt  unknown key*"])

@@ -47,20 +47,20 @@ def flow_loader(
     checks: Mapping[str, Mapping[str, object] | None],
     environment: Environment | None = None,
     roots: Iterable[Path] = (),
-    rootdir: Path | None = None,
+    display: Callable[[Path], str] = str,
 ) -> Loader:
     """Return ``load_file`` for the many files of a session.
 
     ``patterns`` and ``checks`` are looked into anew for each file, so they may grow. ``environment``
     gives variables their values. Endpoints and defaults lie in a flow's folder or above it, up to the
-    outermost of ``roots`` that holds it; messages call their files by the path from ``rootdir``.
+    outermost of ``roots`` that holds it; ``display`` is how messages call their files.
     """
     from pytest_fileflow.config.loader import Loader
     from pytest_fileflow.config.rules import Rules
     from pytest_fileflow.config.scope import Scopes
 
     rules = Rules(sandbox, patterns, checks, environment)
-    return Loader(rules, Scopes(rules, roots, rootdir))
+    return Loader(rules, Scopes(rules, roots, display))
 
 
 def may_hold_flow(path: Path) -> bool:

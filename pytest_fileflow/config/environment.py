@@ -81,12 +81,17 @@ def read_environment(name: str, roots: Iterable[Path]) -> Environment:
     if not _NAME.fullmatch(name):
         raise BadEnvironment(f'{name!r} is not the name of an environment: letters, digits, "_", "." and "-"')
     for root in roots:
-        found = [path for suffix in SUFFIXES if (path := root / FOLDER / f"{name}{suffix}").is_file()]
+        found = files_of(name, root)
         if len(found) > 1:
             raise BadEnvironment(f"{FOLDER}/{found[1].name} lies beside {found[0].name}: keep one of them")
         if found:
             return _read(name, root, found[0])
     raise BadEnvironment(_missing(name, roots))
+
+
+def files_of(name: str, root: Path) -> list[Path]:
+    """Return the files of an environment in a config root."""
+    return [path for suffix in SUFFIXES if (path := root / FOLDER / f"{name}{suffix}").is_file()]
 
 
 def _missing(name: str, roots: list[Path]) -> str:

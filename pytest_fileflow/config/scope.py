@@ -17,7 +17,7 @@ from pytest_fileflow.config.variables import Variables
 from pytest_fileflow.model import Validation
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from pytest_fileflow.config.environment import Environment
     from pytest_fileflow.config.findings import Path as JsonPath
@@ -147,14 +147,14 @@ class Scopes:
     """The scopes of a session's folders, each made once.
 
     Files that flows share are looked for in the folder of a flow and in those above it, up to the
-    config root: the outermost of ``roots`` that holds it. ``rootdir`` is what paths in messages begin at.
+    config root: the outermost of ``roots`` that holds it. ``display`` is how messages call a file.
     """
 
-    def __init__(self, rules: Rules, roots: Iterable[Path] = (), rootdir: Path | None = None):
+    def __init__(self, rules: Rules, roots: Iterable[Path] = (), display: Callable[[Path], str] = str):
         self._rules = rules
         self._variables = Variables(rules.environment)
         self._roots = tuple(roots)
-        self._rootdir = rootdir
+        self._display = display
         self._scopes: dict[str, Scope] = {}
         self._shared: dict[Path, Shared | None] = {}
 
@@ -197,7 +197,3 @@ class Scopes:
         around = [folder, *folder.parents]
         last = max((around.index(root) for root in self._roots if root in around), default=0)
         return around[: last + 1]
-
-    def _display(self, path: Path) -> str:
-        rootdir = self._rootdir
-        return path.relative_to(rootdir).as_posix() if rootdir is not None and rootdir in path.parents else str(path)

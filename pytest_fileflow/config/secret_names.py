@@ -88,9 +88,13 @@ def anchored(flow: Flow, folder: Path) -> Flow:
     """Return the flow with the files of its secrets named from the root: what a config names lies beside it."""
     source, target = _at(flow.source, folder), _at(flow.target, folder)
     alerts = _all_at(flow.alerts, folder) if flow.alerts else flow.alerts
-    if source is flow.source and target is flow.target and alerts == flow.alerts:
+    checks = tuple(
+        [dataclasses.replace(each, options=_all_at(each.options, folder)) for each in flow.validation.checks]
+    )
+    if (source, target, alerts, checks) == (flow.source, flow.target, flow.alerts, flow.validation.checks):
         return flow
-    return dataclasses.replace(flow, source=source, target=target, alerts=alerts)
+    validation = dataclasses.replace(flow.validation, checks=checks)
+    return dataclasses.replace(flow, source=source, target=target, alerts=alerts, validation=validation)
 
 
 def at(name: str, folder: Path) -> str:
@@ -104,6 +108,11 @@ def at(name: str, folder: Path) -> str:
         return name
     path = os.path.expanduser(name.removeprefix(FILE))  # noqa: PTH111 - pathlib raises where nobody is called so
     return f"{FILE}{os.path.normpath(folder.absolute() / path)}"
+
+
+def anchored_values(block: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Return a part of a config with the files of its secrets named from the root, as :func:`anchored` does."""
+    return _all_at(block, folder)
 
 
 def _at(place: Location, folder: Path) -> Location:

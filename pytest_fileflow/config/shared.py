@@ -12,6 +12,7 @@ from pytest_fileflow.config.places import Document
 from pytest_fileflow.config.problems import Problem
 from pytest_fileflow.config.reading import UnreadableError, read_text
 from pytest_fileflow.config.recording import Recorded
+from pytest_fileflow.config.secret_names import anchored_values
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -70,7 +71,7 @@ def read_shared(path: Path, file: str, variables: Variables, rules: Rules) -> Sh
     spoilt |= {each.path for each in found}
     found += [each for each in _rule_findings(document.value, rules) if each.path not in spoilt]
     problems = tuple(_problems(document, file, found, (ENDPOINTS,) if is_bare else ()))
-    endpoints, defaults = (_part(document.value, key) for key in (ENDPOINTS, DEFAULTS))
+    endpoints, defaults = (anchored_values(_part(document.value, key), path.parent) for key in (ENDPOINTS, DEFAULTS))
     places = {where: replace(place, file=file) for where, place in document.places.items()}
     return Shared(file, endpoints, defaults, places, problems)
 
