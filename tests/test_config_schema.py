@@ -7,13 +7,14 @@ import json
 import keyword
 import re
 from importlib import resources
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import pytest
 from jsonschema import Draft202012Validator
 
 from pytest_fileflow.config import flow_schema, schema
 from pytest_fileflow.config.explain import KEYWORDS
+from pytest_fileflow.config.flow_schema import Kind
 from pytest_fileflow.config.rules import _PLACE_VARIABLES
 from pytest_fileflow.config.sizes import MAX_BYTES
 from pytest_fileflow.model import Contract, Flow, S3Location, SftpLocation, TestData, Transfer, Validation
@@ -58,9 +59,9 @@ def subschemas(part: Any, *, conditional: bool = False) -> Iterator[tuple[dict[s
         yield from subschemas(each, conditional=conditional)
 
 
-def referred(part: dict[str, Any]) -> dict[str, Any]:
+def referred(part: dict[str, Any], defs: dict[str, Any] = DEFS) -> dict[str, Any]:
     """Return what a part of the schema refers to: a definition, or a property of one."""
-    found: dict[str, Any] = {"$defs": DEFS}
+    found: dict[str, Any] = {"$defs": defs}
     for step in part.get("$ref", "#/no").split("/")[1:]:
         found = found.get(step, {})
     return found
@@ -252,27 +253,6 @@ def test_the_variables_of_a_place_are_those_that_it_has() -> None:
     assert {"host", "port", "username", "dir"} == _PLACE_VARIABLES["SFTP"] - _PLACE_VARIABLES["S3"]
 
 
-def resolved(part: dict[str, Any]) -> dict[str, Any]:
-    """Return a schema with what it refers to, as an editor shows it."""
-    while "$ref" in part:
-        own = {key: value for key, value in part.items() if key != "$ref"}
-        found: Any = schema()
-        for name in part["$ref"].removeprefix("#/").split("/"):
-            found = found[name]
-        part = {**found, **own}
-    return part
-
-
-def test_an_editor_can_explain_every_key_and_show_what_may_stand_there() -> None:
-    shows_itself = ("examples", "enum", "const", "default", "properties")
-    parts = [part for part, conditional in subschemas(schema()) if not conditional]
-    keys = [(name, resolved(each)) for part in parts for name, each in part.get("properties", {}).items()]
-    explained = [(name, each) for name, each in keys if set(each) != {"const"}]  # another place describes those
-    assert [name for name, each in explained if not {"title", "description"} <= set(each)] == []
-    silent = [name for name, each in explained if not any(key in each for key in shows_itself)]
-    assert [name for name, each in explained if name in silent and each.get("type") != "boolean"] == []
-
-
 def test_the_schema_of_shared_files_is_sound_and_takes_parts_of_flows() -> None:
     shared = schema("endpoints")
     Draft202012Validator.check_schema(shared)
@@ -288,3 +268,26 @@ def test_the_schema_of_shared_files_is_sound_and_takes_parts_of_flows() -> None:
         {"defaults": {"validation": {"checks": [{"level": 1}]}}},
     ):
         assert not validator.is_valid(wrong), wrong
+
+
+def resolved(part: dict[str, Any], defs: dict[str, Any]) -> dict[str, Any]:
+    """Return a schema with what it refers to, as an editor shows it."""
+    while "$ref" in part:
+        own = {key: value for key, value in part.items() if key != "$ref"}
+        part = {**referred(part, defs), **own}
+    return part
+
+
+@pytest.mark.parametrize("kind", get_args(Kind))
+def test_an_editor_can_explain_every_key_and_show_what_may_stand_there(kind: Kind) -> None:
+    whole, shows_itself = schema(kind), ("examples", "enum", "const", "default", "properties")
+    parts = [part for part, conditional in subschemas(whole) if not conditional]
+    keys = [
+        (name, resolved(each, whole.get("$defs", {})))
+        for part in parts
+        for name, each in part.get("properties", {}).items()
+    ]
+    explained = [(name, each) for name, each in keys if set(each) != {"const"}]  # another place describes those
+    assert [name for name, each in explained if not {"title", "description"} <= set(each)] == []
+    silent = [(name, each) for name, each in explained if not any(key in each for key in shows_itself)]
+    assert [name for name, each in silent if each.get("type") != "boolean"] == []

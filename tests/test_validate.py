@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from jsonschema import Draft202012Validator
 
 from pytest_fileflow.cli import main
 
@@ -143,3 +144,43 @@ def test_a_schema_without_own_plugins_is_said_to_be_so(here, capsys):
     told = capsys.readouterr()
     assert "random" in definitions(told.out)["testdata"]["properties"]["pattern"]["anyOf"][0]["enum"]
     assert told.err.startswith("fileflow schema: names of your own plugins are left out: ")
+
+
+@pytest.mark.parametrize("kind", ["flow", "endpoints", "environment"])
+def test_each_schema_is_sound_and_takes_what_may_be_written(capsys, kind):
+    assert main(["schema", kind]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    Draft202012Validator.check_schema(shown)
+    source = {"type": "SFTP", "host": "${host}", "port": "${port}", "username": "u", "dir": "/", "secret_arn": "s"}
+    written = {
+        "flow": {
+            "flow_id": "acme",
+            "enabled": "${on}",
+            "source": source,
+            "target": {"use": "landing", "bucket": "${env:BUCKET}"},
+            "validation": {"expect_within_seconds": "${slo}", "checks": ["theirs", {"name": "mine", "level": 1}]},
+            "testdata": {"size_bytes": "${size}", "pattern": "theirs"},
+        },
+        "endpoints": {"endpoints": {"acme": source}, "defaults": {"validation": {"expect_within_seconds": "${slo}"}}},
+        "environment": {"variables": {"host": "sftp.example.com"}},
+    }
+    Draft202012Validator(shown).validate(written[kind])
+    source["port"] = "many"
+    if kind != "environment":
+        assert not Draft202012Validator(shown).is_valid(written[kind])
+
+
+def test_an_environment_gives_variables_their_values_and_shared_endpoints_are_judged(here, capsys):
+    write(acme=ACME.replace("one-bucket", "'${bucket}'").replace("{type: S3, bucket: other-bucket}", "{use: landing}"))
+    (here / "environments").mkdir()
+    (here / "environments/prod.yaml").write_text("variables: {bucket: one-bucket}")
+    shared = here / "flows/endpoints.yaml"
+    shared.write_text("endpoints: {landing: {type: S3, bucket: other-bucket}}")
+    assert main(["validate", "--env", "prod"]) == 0
+    assert main(["validate"]) == 1
+    assert "flows/acme.yaml:2:28  $.source.bucket  unknown variable ${bucket}" in capsys.readouterr().out
+    shared.write_text("endpoints: {landing: {type: S3, bukket: other-bucket}}")
+    assert main(["validate", "--env", "prod"]) == 1
+    assert 'flows/endpoints.yaml:1:33  $.endpoints.landing.bukket  unknown key "bukket"' in capsys.readouterr().out
+    assert main(["validate", "--env", "test"]) == 2
+    assert "prod" in capsys.readouterr().err

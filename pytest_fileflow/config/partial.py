@@ -54,6 +54,7 @@ def schema_of_shared(flow_schema: Schema) -> Schema:
                 },
                 "patternProperties": {"^x-": True},
                 "additionalProperties": {"$ref": "#/$defs/named"},
+                "examples": [{"landing": {"type": "S3", "bucket": "partner-landing"}}],
             },
             "defaults": {"$ref": "#/$defs/defaults"},
         },
