@@ -56,7 +56,9 @@ def _with_variables(part: Any) -> Any:
     if not isinstance(part, dict):
         return part
     if not _is_narrow_scalar(part):
-        return {key: value if key in ("if", *_EXPLAINS) else _with_variables(value) for key, value in part.items()}
+        return {
+            key: value if key in ("if", "not", *_EXPLAINS) else _with_variables(value) for key, value in part.items()
+        }
     explained = {key: part[key] for key in _EXPLAINS if key in part}
     return {**explained, "anyOf": [{key: part[key] for key in part.keys() - explained.keys()}, _VARIABLE]}
 
