@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from pytest_fileflow.delivery import deliver
-from pytest_fileflow.model import PayloadFile, Run
+from pytest_fileflow.model import Inside, PayloadFile, Run
 from pytest_fileflow.results import ledger as ledger_module
 from pytest_fileflow.results.keeper import Keeper
 from pytest_fileflow.results.ledger import Entry, Ledger, abandoned
@@ -23,7 +23,7 @@ RUN = Run(
     "5MiB",
     "S3->SFTP",
     2,
-    PayloadFile("acme_0123456789abcdef.bin", 5, "aa", "random"),
+    PayloadFile("acme_0123456789abcdef.bin", 5, "aa", "random", (Inside("gzip", 9, "bb"),)),
     {"prepared": "2026-11-24T06:00:00.000Z"},
     (("source", "acme_0123456789abcdef.bin"), ("target", "acme_0123456789abcdef.bin")),
 )

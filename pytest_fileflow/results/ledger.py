@@ -137,13 +137,19 @@ class Ledger:
 
     def enter(self, entry: Entry) -> None:
         """Note a run."""
-        run = entry.run
-        text = json.dumps({"node_id": entry.node_id, "run": _plain(run), "record": entry.record})
+        run_id = entry.run.run_id
         try:
             self.open()
-            write_whole(self._path(run.run_id), text.encode("utf-8", "replace"))
+            write_whole(self._path(run_id), _text(entry))
         except OSError as error:
-            logger.warning("run %s is not in the ledger: %s", run.run_id, error.strerror)
+            logger.warning("run %s is not in the ledger: %s", run_id, error.strerror)
+
+    def note_clean(self, entry: Entry) -> None:
+        """Note, on the page of a process that is gone, that nothing is left of a run that nobody has recorded yet."""
+        path = self._path(entry.run.run_id)
+        with self.claimed() as is_mine:
+            if is_mine and path.exists():
+                write_whole(path, _text(dataclasses.replace(entry, record={**entry.record, "residue": []})))
 
     def strike(self, run_id: str) -> None:
         """Take a run out: its record is written."""
@@ -253,6 +259,11 @@ def is_recorded(results: Path, entry: Entry) -> bool:
     Its process was killed before it struck the run out.
     """
     return (results / record_path(entry.named)).exists() or Spool.of(results).holds(entry.run.run_id)
+
+
+def _text(entry: Entry) -> bytes:
+    told = {"node_id": entry.node_id, "run": _plain(entry.run), "record": entry.record}
+    return json.dumps(told).encode("utf-8", "replace")
 
 
 def _plain(run: Run) -> dict[str, Any]:
