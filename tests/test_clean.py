@@ -16,7 +16,7 @@ from pytest_fileflow.clients import AwsClients
 from pytest_fileflow.commands.leftovers import Ends, look
 from pytest_fileflow.endpoints.ssh import SshSessions
 from pytest_fileflow.model import Flow, PayloadFile, Run, S3Location
-from pytest_fileflow.results.ledger import Entry, Ledger
+from pytest_fileflow.results.ledger import Entry, Ledger, abandoned
 from pytest_fileflow.secret import Secrets
 from tests.support.openssh import OpenSsh
 from tests.support.s3server import MotoServer
@@ -114,6 +114,8 @@ def test_what_a_killed_session_left_is_removed_and_nothing_beside_it(s3, server,
     assert not Path("fileflow-results/orphans").exists()
     assert main(["clean", "--yes"]) == 0
     assert capsys.readouterr().out == "nothing is left behind\n"
+    # What is still to be recorded names nothing that is gone.
+    assert [entry.record["residue"] for entry in abandoned(Path("fileflow-results"))] == ([] if is_noted else [[]])
 
 
 def test_runs_that_go_on_and_those_of_a_sandbox_are_left_alone(s3, server, capsys):
@@ -171,7 +173,7 @@ def test_by_its_tags_an_object_is_ours_once_no_run_can_wait_for_it(s3):
         ends = Ends(clients, SshSessions(Secrets(clients).credentials))
         seen = look(Path("none"), {"acme": flow}, ends, older_than=3600, now=lambda: time.time() + after)
         assert seen.troubles == []
-        return [leftover.name for leftover in seen.leftovers]
+        return [leftover.name for leftover in seen.leftovers.values()]
 
     assert found(3600) == []
     assert found(3600 + lasts - 60) == []

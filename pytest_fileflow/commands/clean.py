@@ -70,13 +70,16 @@ def command(
     flows = {flow.flow_id: flow for flow in collected.flows}
     with _ends() as ends:
         found = look(results, flows, ends, older_than=older_than.total_seconds())
-        for leftover in found.leftovers:
+        for leftover in found.leftovers.values():
             sys.stdout.write(f"{leftover}\n")
         for trouble in found.troubles:
             sys.stderr.write(f"cannot be looked at: {trouble}\n")
         if not _is_wanted(found, dry_run=dry_run, yes=yes):
             return LEFT
-        return _removed(found, ends)
+        try:
+            return _removed(found, ends)
+        except OSError as error:
+            return _cannot(f"{error.filename} cannot be written: {error.strerror}")
 
 
 def _is_wanted(found: Found, *, dry_run: bool, yes: bool) -> bool:

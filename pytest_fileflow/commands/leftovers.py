@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 from pytest_fileflow.endpoints import delete_all
 from pytest_fileflow.errors import ConfigInvalid, FileflowError
 from pytest_fileflow.model import Location, S3Location, SftpLocation
-from pytest_fileflow.results.ledger import ORPHANS, Entry, Ledger, abandoned
+from pytest_fileflow.results.ledger import ORPHANS, Entry, Ledger, dead_pages, is_recorded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from pytest_fileflow.clients import AwsClients
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pytest_fileflow.endpoints.ssh import SshSessions
     from pytest_fileflow.model import Flow, Stat
 
+AT_A_TIME = 1000  # S3's own limit for one request
 LISTED = 10_000  # at most so many files of a place are looked through
 _RUN_ID = re.compile(r"(?<![0-9a-f])[0-9a-f]{16}(?![0-9a-f])")
 
@@ -43,20 +44,40 @@ class Leftover:
         return f"{self.location.uri(self.name)}  (run {self.run_id} of {self.flow_id}, by its {self.known_by})"
 
 
+@dataclass(frozen=True)
+class Lost:
+    """A run that nobody has cleaned up after, and who knows of it: a note, or the page of a process that is gone."""
+
+    entry: Entry
+    page: Ledger
+    is_noted: bool
+
+    def note_clean(self) -> None:
+        """Let nobody look for its files again; raises OSError."""
+        if self.is_noted:
+            self.page.strike(self.entry.run.run_id)
+            self.page.close()
+        else:
+            self.page.note_clean(self.entry)
+
+
 @dataclass
 class Found:
-    """What is to be removed, what could not be looked at, and the notes that are of no more use once all is gone."""
+    """The files to be removed, by their URIs, what could not be looked at, and the runs that they are of."""
 
-    leftovers: list[Leftover] = field(default_factory=list)
+    leftovers: dict[str, Leftover] = field(default_factory=dict)
     troubles: list[str] = field(default_factory=list)
-    notes: dict[str, Path] = field(default_factory=dict)
+    lost: dict[str, Lost] = field(default_factory=dict)
     unseen: set[str] = field(default_factory=set)
 
     def add(self, leftover: Leftover) -> None:
         """Take note of a file, once."""
-        place = (leftover.location.uri(), leftover.name)
-        if place not in {(each.location.uri(), each.name) for each in self.leftovers}:
-            self.leftovers.append(leftover)
+        self.leftovers.setdefault(leftover.location.uri(leftover.name), leftover)
+
+    def cannot_see(self, run_id: str, why: str) -> None:
+        """Take note of a run of which something may be left that could not be looked for."""
+        self.unseen.add(run_id)
+        self.troubles.append(f"run {run_id}: {why}")
 
 
 class Ends:
@@ -107,15 +128,13 @@ def look(
     By its tags alone a file counts as left behind when it is older than a run can last, by so many seconds.
     """
     found = Found()
-    for entry, note in _orphans(results):
-        flow = flows.get(entry.run.flow_id)
-        if note is not None:
-            found.notes[entry.run.run_id] = note
-        if flow is None:
-            found.unseen.add(entry.run.run_id)
-            found.troubles.append(f"run {entry.run.run_id}: its flow {entry.run.flow_id} is not among the flows here")
+    for lost in _lost(results):
+        run = lost.entry.run
+        found.lost[run.run_id] = lost
+        if run.flow_id in flows:
+            _by_ledger(lost.entry, flows[run.flow_id], ends, found)
         else:
-            _by_ledger(entry, flow, ends, found)
+            found.cannot_see(run.run_id, f"its flow {run.flow_id} is not among the flows here")
     for flow in flows.values():
         latest = now() - older_than - flow.give_up_seconds
         for location in (flow.source, flow.target):
@@ -124,17 +143,15 @@ def look(
     return found
 
 
-def _orphans(results: Path) -> Iterator[tuple[Entry, Path | None]]:
-    """Yield the runs that nobody has cleaned up after, and their notes in the orphans' folder, if they are there.
-
-    What lay in a sandbox has gone with it.
-    """
-    noted = [(entry, page) for page in sorted((results / ORPHANS).glob("*")) for entry in Ledger(page).entries()]
-    lost: list[tuple[Entry, Path | None]] = [(entry, page / f"{entry.run.run_id}.json") for entry, page in noted]
-    lost += [(entry, None) for entry in abandoned(results)]
-    for entry, note in lost:
-        if _RUN_ID.fullmatch(entry.run.run_id) and not entry.record.get("sandbox"):
-            yield entry, note
+def _lost(results: Path) -> Iterator[Lost]:
+    """Yield the runs that nobody has cleaned up after; what lay in a sandbox has gone with it."""
+    noted = [(Ledger(folder), True) for folder in sorted((results / ORPHANS).glob("*"))]
+    for page, is_noted in (*noted, *((page, False) for page in dead_pages(results))):
+        for entry in page.entries():
+            if _RUN_ID.fullmatch(entry.run.run_id) is None or entry.record.get("sandbox"):
+                continue
+            if is_noted or not is_recorded(results, entry):
+                yield Lost(entry, page, is_noted)
 
 
 def _by_ledger(entry: Entry, flow: Flow, ends: Ends, found: Found) -> None:
@@ -146,8 +163,7 @@ def _by_ledger(entry: Entry, flow: Flow, ends: Ends, found: Found) -> None:
             names = {name for name in written if ends(location).stat(name) is not None}
             names |= {stat.name for stat in ends.listed(location) if run.run_id in stat.name}
         except FileflowError as error:
-            found.unseen.add(run.run_id)
-            found.troubles.append(f"run {run.run_id}: {error.cause}: {error.reason}")
+            found.cannot_see(run.run_id, f"{error.cause}: {error.reason}")
             continue
         for name in sorted(names):
             found.add(Leftover(location, name, run.run_id, run.flow_id, "ledger"))
@@ -176,27 +192,24 @@ def _by_tag(location: S3Location, ends: Ends, latest: float, found: Found) -> No
 
 
 def remove(found: Found, ends: Ends) -> list[str]:
-    """Remove what was found, and the notes of runs of which nothing is left; return what stays, a line each."""
+    """Remove what was found, and let nobody look for it again; return what stays, a line each. Raises OSError."""
     stays: list[str] = []
     left = set(found.unseen)
-    by_place: dict[Location, list[Leftover]] = {}
-    for leftover in found.leftovers:
-        by_place.setdefault(leftover.location, []).append(leftover)
-    for location, leftovers in by_place.items():
+    for location, leftovers in _batches(found):
         errors = delete_all(ends(location), [each.name for each in leftovers])
         for each in leftovers:
             if each.name in errors:
                 left.add(each.run_id)
                 stays.append(f"{location.uri(each.name)}: {errors[each.name].cause}: {errors[each.name].reason}")
-    _forget([note for run_id, note in found.notes.items() if run_id not in left])
+    for run_id in found.lost.keys() - left:
+        found.lost[run_id].note_clean()
     return stays
 
 
-def _forget(notes: Sequence[Path]) -> None:
-    import contextlib
-
-    for note in notes:
-        note.unlink(missing_ok=True)
-        for folder in (note.parent, note.parent.parent):
-            with contextlib.suppress(OSError):  # others are in it
-                folder.rmdir()
+def _batches(found: Found) -> Iterator[tuple[Location, list[Leftover]]]:
+    by_place: dict[Location, list[Leftover]] = {}
+    for leftover in found.leftovers.values():
+        by_place.setdefault(leftover.location, []).append(leftover)
+    for location, leftovers in by_place.items():
+        for start in range(0, len(leftovers), AT_A_TIME):
+            yield location, leftovers[start : start + AT_A_TIME]
