@@ -10,8 +10,9 @@ import pytest
 import yaml
 
 from pytest_fileflow.cli import main
-from pytest_fileflow.commands import ci
+from pytest_fileflow.commands import ci, schema
 from pytest_fileflow.commands.first_flow import DIRECTIONS
+from pytest_fileflow.registry import Registry, register_builtin_patterns
 
 SECRET = "arn:aws:secretsmanager:us-west-2:123456789012:secret:sftp/acme-AbCdEf"
 FUNCTION = "arn:aws:lambda:us-west-2:123456789012:function:file-transfer"
@@ -22,6 +23,14 @@ def here(tmp_path: Path, monkeypatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
     return tmp_path
+
+
+@pytest.fixture
+def quick(monkeypatch) -> None:
+    """What own plugins add to the schema is another test's concern, and takes a pytest run each time."""
+    registry = Registry()
+    register_builtin_patterns(registry)
+    monkeypatch.setattr(schema, "_registry", lambda folder: registry)
 
 
 def init(*arguments: str) -> int:
@@ -64,6 +73,7 @@ def test_options_become_a_flow_that_is_ready_for_the_real_system(capsys):
     assert main(["validate"]) == 0
 
 
+@pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("form", ["yaml", "json"])
 def test_placeholders_hold_it_up_outside_the_sandbox_alone(capsys, form):
     assert init("--format", form, "--direction=s3-s3", "--bucket=one-bucket") == 0
@@ -85,26 +95,28 @@ def test_an_editor_finds_the_schema_without_a_network(form, said):
     assert "flow_id" in json.loads((flow.parent / place).read_text())["$defs"]["flow"]["properties"]
 
 
+@pytest.mark.usefixtures("quick")
 def test_nothing_is_written_over_unless_that_is_asked_for(capsys):
     assert init("--ci", "github") == 0
-    flow, schema = Path("flows/first_sftp_to_s3.yaml"), Path(".fileflow/flow.schema.json")
-    schema.write_text("mine")
+    flow, shown = Path("flows/first_sftp_to_s3.yaml"), Path(".fileflow/flow.schema.json")
+    shown.write_text("mine")
     before = flow.read_text()
     assert init("--slo", "60") == 1
     assert "has a flow first_sftp_to_s3 already: give another --flow-id" in capsys.readouterr().err
     assert init("--flow-id", "second") == 0
-    assert f"{schema} is there already and was left alone" in capsys.readouterr().err
-    assert (flow.read_text(), schema.read_text()) == (before, "mine")
+    assert f"{shown} is there already and was left alone" in capsys.readouterr().err
+    assert (flow.read_text(), shown.read_text()) == (before, "mine")
     assert {path for path, _ in ci.workflow_files("github") if not Path(path).exists()} == set()
     assert init("--slo", "60", "--force") == 0
     assert "expect_within_seconds: 60" in flow.read_text()
-    assert schema.read_text() != "mine"
+    assert shown.read_text() != "mine"
 
 
 INI = "[pytest]\naddopts = -q  # mine\n"
 TOML = '[project]\nname = "mine"\n\n[tool.pytest.ini_options]  # mine\naddopts = "-q"\n'
 
 
+@pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize(
     ("name", "text", "expected"),
     [
@@ -128,6 +140,7 @@ def test_pytests_own_settings_are_added_to(name, text, expected, capsys):
     assert ("add fileflow_paths" in capsys.readouterr().err) == (expected == text and "fileflow_paths" not in text)
 
 
+@pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize(("name", "text"), [("tox.ini", "[tox]\n"), ("pyproject.toml", '[project]\nname = "a"\n')])
 def test_a_file_in_which_pytest_finds_no_settings_stays_as_it_is(name, text):
     Path(name).write_text(text)
@@ -141,6 +154,7 @@ class Terminal(io.StringIO):
         return True
 
 
+@pytest.mark.usefixtures("quick")
 def test_a_terminal_is_asked_for_what_no_option_says(here, monkeypatch, capsys):
     answers = ["s3-s3x", "s3-s3", "mine", "one-bucket", "", "", "in/", "none", "90", "none"]
     monkeypatch.setattr(sys, "stdin", Terminal("\n".join(answers) + "\n"))

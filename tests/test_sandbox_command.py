@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import shlex
 import signal
 import subprocess
@@ -16,6 +15,9 @@ import boto3
 import pytest
 
 from pytest_fileflow.cli import main
+from pytest_fileflow.commands.by_hand import ByHand
+from pytest_fileflow.commands.sandbox import FORMATS
+from pytest_fileflow.model import Flow, S3Location
 from tests.support.sandbox_tools import eventually
 
 if TYPE_CHECKING:
@@ -36,11 +38,11 @@ def here(tmp_path, monkeypatch) -> Path:
 
 
 @contextlib.contextmanager
-def running(form: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
+def running() -> Iterator[subprocess.Popen[str]]:
     """Run the command, whose output goes to the file ``out``; it ends with the block."""
-    program = [sys.executable, "-m", "pytest_fileflow.cli", "sandbox", f"--format={form}"]
+    program = [sys.executable, "-m", "pytest_fileflow.cli", "sandbox", "--format=json"]
     with Path("out").open("w") as out, Path("err").open("w") as err:
-        process = subprocess.Popen(program, stdout=out, stderr=err, text=True, env=os.environ | environment)
+        process = subprocess.Popen(program, stdout=out, stderr=err, text=True)
     try:
         yield process
     finally:
@@ -80,8 +82,9 @@ def test_files_that_are_put_by_hand_are_moved_and_nothing_is_left(here):
     write("in", {**SFTP, "dir": "/outbox"}, {"type": "S3", "bucket": "example-landing", "prefix": "in/"})
     transfer = {"lambda_arn": FUNCTION, "payload": {"file": "${file.name}"}}
     write("out", {"type": "S3", "bucket": "example-out"}, {**SFTP, "dir": "/inbox"}, transfer=transfer)
+    Path("flows/broken.yaml").write_text("flow_id: broken")
     Path("hello.txt").write_bytes(b"hello\n")
-    with running("json") as process:
+    with running() as process:
         told = json.loads(out_of(process, "\n}\n"))
         flow_in, flow_out = told["flows"]
         assert flow_in["start"] is None
@@ -98,23 +101,30 @@ def test_files_that_are_put_by_hand_are_moved_and_nothing_is_left(here):
 
         keys = [path for path in (here / "tmp").rglob("key.*") if "by-hand" in path.parts]
         assert {path.stat().st_mode & 0o777 for path in keys} == {0o600}
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(60) == 0
-    assert list((here / "tmp").iterdir()) == []
-
-
-def test_what_it_prints_can_be_sourced_until_ctrl_c_ends_it(here):
-    write("acme", {"type": "S3", "bucket": "one"}, {"type": "S3", "bucket": "two"})
-    Path("flows/broken.yaml").write_text("flow_id: broken")
-    with running("sh", AWS_PROFILE="production") as process:
-        out_of(process, "# acme: aws s3 ls s3://two/\n")
-        script = 'AWS_PROFILE=production; . ./out; echo "$AWS_PROFILE $AWS_ENDPOINT_URL"'
-        shown = subprocess.run(["sh", "-ec", script], capture_output=True, text=True, timeout=60, check=True).stdout
-        assert shown.startswith(" http://127.0.0.1:")
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == 0
     assert Path("err").read_text().startswith("left out: broken is wrong: flows/broken.yaml:1:1  $")
     assert list((here / "tmp").iterdir()) == []
+
+
+class Elsewhere:
+    """As a sandbox that another process runs, as far as variables go."""
+
+    unset = ("AWS_",)
+
+    def environment(self) -> dict[str, str]:
+        return {"AWS_ENDPOINT_URL": "http://127.0.0.1:1", "AWS_CONFIG_FILE": "/a place/config"}
+
+
+def test_what_it_prints_for_a_shell_can_be_sourced(monkeypatch):
+    monkeypatch.setenv("AWS_PROFILE", "production")
+    monkeypatch.setenv("AWS_CA_BUNDLE", "own.pem")
+    flow = Flow("acme", S3Location("one"), S3Location("two"))
+    lines = [*FORMATS["sh"](Elsewhere(), [ByHand(flow, "aws s3 ls s3://one/", None, "aws s3 ls s3://two/")])]
+    assert lines[-2:] == ["# acme: aws s3 ls s3://one/", "# acme: aws s3 ls s3://two/"]
+    script = "\n".join([*lines, 'echo "$AWS_PROFILE$AWS_CA_BUNDLE $AWS_ENDPOINT_URL $AWS_CONFIG_FILE"'])
+    shown = subprocess.run(["sh", "-ec", script], capture_output=True, text=True, timeout=60, check=True).stdout
+    assert shown == " http://127.0.0.1:1 /a place/config\n"
 
 
 def test_without_a_flow_there_is_nothing_to_run(capsys):
