@@ -20,6 +20,7 @@ SELECTABLE = (
 )
 FINE = "is not replaced (fine with --fileflow-sandbox)"
 NO_VALUE = "a value is missing here: a string in double quotes, a number, true, false, null, { or ["
+BRACES = 'put text with "${" in quotes: between "{" and "}", or "[" and "]", its braces are those of YAML'
 ONE_LINE = "a string must stand on one line: write \\n or \\t for a line break or a tab"
 ROOT = 'must be an object with flow_id, source and target, or {"flows": […]}'
 
@@ -96,6 +97,8 @@ SYNTAX_CASES = {
         "a: {b: 1\n": '1:4  $  a comma or the closing "}" of a map is missing before this',
         "a: 1\nb\nc: 2\n": '2:1  $  a ":" is missing after this key, or the line is indented too little',
         "a: {": "1:4  $  a value is missing before this",
+        "a: {b: x/${c}}": f"1:11  $  {BRACES}",
+        "a: [${c}, b]": f"1:6  $  {BRACES}",
         "é: \x07\n": "1:4  $  the control character U+0007 is not allowed in YAML",
         "- " * 20000: "1:201  $  is nested deeper than 100 levels",
         "[" * 5000: "1:101  $  is nested deeper than 100 levels",

@@ -156,6 +156,7 @@ class Scopes:
         self._roots = tuple(roots)
         self._display = display
         self._scopes: dict[str, Scope] = {}
+        self._by_files: dict[tuple[str, ...], Scope] = {}
         self._shared: dict[Path, Shared | None] = {}
 
     def of(self, path: Path) -> Scope:
@@ -185,12 +186,20 @@ class Scopes:
             paths = [around / name for name in NAMES if os.path.isfile(around / name)]  # noqa: PTH113 - as above
             is_sure = around == folder or "flows" in around.parts
             shared += filter(None, (self.shared(path, is_sure=is_sure) for path in paths))
+        files = tuple(each.file for each in shared)
+        if files not in self._by_files:
+            self._by_files[files] = self._together(shared)
+        return self._by_files[files]
+
+    def _together(self, shared: Sequence[Shared]) -> Scope:
         endpoints: dict[str, tuple[Any, Shared]] = {}
         defaults: Config = {}
         for each in reversed(shared):
             endpoints.update((name, (value, each)) for name, value in each.endpoints.items())
             defaults = merged(defaults, each.defaults)
-        values = (endpoints, defaults, dict(self._rules.environment.variables) if self._rules.environment else {})
+        environment = self._rules.environment
+        variables = environment.variables if environment is not None else {}
+        values = ([value for value, _ in endpoints.values()], defaults, dict(variables))
         return Scope(self._variables, tuple(shared), endpoints, defaults, may_hold_placeholder(str(values)))
 
     def _up_to_root(self, folder: Path) -> list[Path]:

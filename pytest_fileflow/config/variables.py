@@ -28,6 +28,7 @@ _ANY_INDEX = "[]"
 _PLAIN = re.compile(r"\$\$\{|\$\{([^{}]*)\}|\$\{")
 _TEMPLATE = re.compile(r"\$\$|\$\{([^{}]*)\}")
 _WHOLE = re.compile(r"\$\{([^{}]*)\}")
+_NO_TEXT = frozenset({int, float, bool, type(None)})
 _INTEGER = re.compile(r"-?[0-9]{1,18}")
 _DECIMAL = re.compile(r"-?[0-9]{1,18}\.[0-9]{1,18}")
 _WORDS = {"true": True, "false": False}
@@ -82,14 +83,19 @@ class Variables:
         if isinstance(value, dict):
             return {
                 key: item
-                if key.startswith("x-") or (key == "flow_id" and not path)
-                else self.put(item, log, _below(fields, key), (*path, key))
+                if type(item) in _NO_TEXT or (type(item) is str and "${" not in item)  # most are, of thousands of flows
+                else self._put_below(key, item, log, fields, path)
                 for key, item in value.items()
             }
         if isinstance(value, list):
             inner = _below(fields, _ANY_INDEX)
             return [self.put(item, log, inner, (*path, index)) for index, item in enumerate(value)]
         return value
+
+    def _put_below(self, key: str, item: object, log: Log, fields: Any, path: Path) -> Any:
+        if key.startswith("x-") or (key == "flow_id" and not path):
+            return item
+        return self.put(item, log, _below(fields, key), (*path, key))
 
     def _text(self, text: str, log: Log, taken: Callable[[str], bool] | None, path: Path) -> Any:
         if taken is not None:

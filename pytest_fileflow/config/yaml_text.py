@@ -266,7 +266,16 @@ def _syntax(text: str, error: yaml.MarkedYAMLError) -> str:
     context = error.context or ""
     if "cannot start any token" in problem:
         return _no_token(text, error.problem_mark)
+    if _is_at_variable(text, error.problem_mark):
+        return 'put text with "${" in quotes: between "{" and "}", or "[" and "]", its braces are those of YAML'
     return next((message for part, message in _PARSER_SAYS if part in problem or part in context), "this is not YAML")
+
+
+def _is_at_variable(text: str, mark: yaml.Mark | None) -> bool:
+    lines = text.splitlines()
+    if mark is None or not mark.column > 0 or mark.line >= len(lines):
+        return False
+    return lines[mark.line][mark.column - 1 : mark.column + 1] == "${"
 
 
 def _no_token(text: str, mark: yaml.Mark | None) -> str:
