@@ -260,6 +260,7 @@ class Engine:
         try:
             flight.stop_if_cancelled("the transfer was triggered")
             run = flight.run = flight.run or steps.prepare(flight.case, tools, flight.attempt)
+            steps.check_means(flow, run, tools)
             flight.stop_if_cancelled("the transfer was triggered")
             run = flight.run = steps.enter_ledger(flow, run)
             self._logbook.enter(flight.key, flight.case, run)

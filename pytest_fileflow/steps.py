@@ -82,13 +82,14 @@ def manifest(run: Run) -> bytes:
 
 
 def check_target(flow: Flow, run: Run, tools: Tools) -> None:
-    """Look at the target before anything is sent: a login or permission that fails there is known at once.
-
-    So is what a further check cannot do without: its secret, its program, something to compare with.
-    """
-    _further_checks(flow, _expected(flow, run, tools), tools).close()
+    """Look at the target before anything is sent: a login or permission that fails there is known at once."""
     if tools.endpoint(flow.target).stat(run.file.name) is not None:
         raise StorageFailed(f"{flow.target.uri(run.file.name)} was there before it was sent")
+
+
+def check_means(flow: Flow, run: Run, tools: Tools) -> None:
+    """Look, before anything is sent, at what further checks cannot do without: a secret, a program, rows to count."""
+    _further_checks(flow, _expected(flow, run, tools), tools).close()
 
 
 def enter_ledger(flow: Flow, run: Run) -> Run:

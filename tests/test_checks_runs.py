@@ -1,0 +1,102 @@
+"""Further checks in the life of a run: which failure names it, and what is known before anything is sent."""
+
+from __future__ import annotations
+
+import dataclasses
+import gzip
+
+import pytest
+
+from pytest_fileflow.checks import LayerBroken
+from pytest_fileflow.model import CheckResult, CheckSpec
+from pytest_fileflow.registry import register_builtin_checks
+
+from .support.memory import World
+from .test_engine import Bench, make_case
+
+ARN = "arn:aws:secretsmanager:eu-central-1:111122223333:secret:pgp"
+
+
+@pytest.fixture
+def run():
+    benches = []
+
+    def run(*checks, pattern="fixed", damage=lambda content: content, register=lambda registry: None, **validation):
+        bench = Bench(World(damage))
+        benches.append(bench)
+        register_builtin_checks(bench.tools.registry)
+        register(bench.tools.registry)
+        specs = tuple(check if isinstance(check, CheckSpec) else CheckSpec(check) for check in checks)
+        case = make_case(checks=specs, **validation)
+        testdata = dataclasses.replace(case.flow.testdata, pattern=pattern)
+        case = dataclasses.replace(case, flow=dataclasses.replace(case.flow, testdata=testdata))
+        return bench.run(case), bench.world
+
+    yield run
+    for bench in benches:
+        bench.engine.close()
+
+
+def test_a_file_that_is_right_all_through_passes(run):
+    lines = CheckSpec("fixedwidth", {"width": 127})
+    done, _ = run("encoding", CheckSpec("rows", {"min": 78, "max": 79}), damage=lambda content: content)
+    assert done.verdict.outcome == "passed", done.verdict
+    assert [check.name for check in done.checks] == ["size", "sha256", "latency", "encoding", "rows", "copies"]
+    done, _ = run(lines)
+    assert done.verdict.cause == "check.fixedwidth", "10000 bytes are no whole number of lines"
+
+
+def test_the_outermost_failure_names_the_run(run):
+    done, _ = run("gzip", CheckSpec("rows", {"equals": 1}))
+    assert (done.verdict.outcome, done.verdict.cause) == ("failed", "check.gzip")
+    assert done.verdict.reason == "check gzip: expected whole gzip, got this is not gzip"
+    assert "text-mode copy" in done.verdict.hint
+    assert [(check.name, check.passed) for check in done.checks[-2:]] == [("gzip", False), ("rows", False)]
+    assert done.checks[-1].observed == "not judged: gzip could not be opened"
+
+
+@pytest.mark.parametrize(
+    ("check", "cause"),
+    [
+        (CheckSpec("rows"), "config.invalid"),
+        (CheckSpec("csv_header"), "config.invalid"),
+        (CheckSpec("pgp", {"secret_arn": ARN}), "secret.missing"),
+    ],
+)
+def test_what_a_check_cannot_do_without_is_known_before_anything_is_sent(run, check, cause):
+    done, world = run(check)
+    assert (done.verdict.outcome, done.verdict.cause) == ("failed", cause)
+    assert not [call for call in world.storage.calls if call[0] == "put"]
+
+
+class Reversed:
+    """A layer of somebody's own."""
+
+    max_bytes = None
+
+    def __init__(self, options, expected):
+        self.kept = b""
+        self.breaks = options.get("breaks")
+
+    def peel(self, chunk):
+        self.kept += chunk
+        return ()
+
+    def end(self):
+        if self.breaks:
+            raise LayerBroken("not reversed")
+        yield gzip.decompress(gzip.compress(self.kept[::-1]))
+
+    def result(self):
+        return CheckResult("reversed", passed=True, expected="reversed", observed="reversed")
+
+    def close(self):
+        self.kept = b""
+
+
+@pytest.mark.parametrize(("breaks", "cause"), [(False, None), (True, "check.reversed")])
+def test_a_layer_of_ones_own_works_as_the_built_in_ones(run, breaks, cause):
+    spec = CheckSpec("reversed", {"breaks": breaks})
+    done, _ = run(spec, "encoding", register=lambda registry: registry.check("reversed", Reversed))
+    assert done.verdict.cause == cause
+    assert [check.passed for check in done.checks[3:5]] == [not breaks] * 2
