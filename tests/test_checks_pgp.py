@@ -6,6 +6,7 @@ import logging
 import os
 import random
 import stat
+import subprocess
 import tempfile
 import time
 from pathlib import Path
@@ -219,6 +220,13 @@ def test_a_program_that_hangs_is_not_waited_for_without_end(monkeypatch, key):
         chain.feed(bytes(1 << 20))
 
 
+def test_an_import_that_hangs_is_not_waited_for_either(monkeypatch, key):
+    monkeypatch.setattr(gnupg, "_SILENT_SECONDS", 0.2)
+    monkeypatch.setattr(gnupg.Keyring, "command", lambda self, *arguments: ["sleep", "60"])
+    with pytest.raises(ToolMissing, match="gpg hangs"):
+        made(key)
+
+
 def processes():
     """Return the command lines and environments of all processes that can be seen."""
     seen = []
@@ -240,7 +248,9 @@ def test_the_keyring_is_private_and_neither_key_nor_passphrase_is_anywhere_to_be
         assert stat.S_IMODE(home.stat().st_mode) == 0o700
         mine = [each for each in processes() if os.fsencode(home) in each]
         assert mine, "GnuPG is at work"
+        listed = subprocess.check_output(["gpgconf", "--homedir", home, "--list-dirs", "socketdir"], text=True)
         assert not any(PASSPHRASE.encode() in each or key[200:240].encode() in each for each in mine)
+    assert not Path(listed.strip()).exists(), "the folder of the agent's sockets is gone, wherever it lay"
     assert key[200:240] not in caplog.text
     assert PASSPHRASE not in caplog.text
     assert not any(os.fsencode(home) in each for each in processes()), "neither gpg nor its agent is left"
@@ -260,7 +270,7 @@ def test_a_long_temporary_folder_is_left_for_a_short_one(monkeypatch, tmp_path, 
     assert list(long.iterdir()) == []
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_no_bytes_are_a_bug(sealed, key, data):
     small = data.draw(st.one_of(st.binary(max_size=60), st.integers(1, 300).map(lambda cut: sealed[:cut])))

@@ -11,6 +11,7 @@ from pytest_fileflow.checks import LayerBroken
 from pytest_fileflow.model import CheckResult, CheckSpec
 from pytest_fileflow.registry import register_builtin_checks
 
+from .support.inner import CONFTEST, flow
 from .support.memory import World
 from .test_engine import Bench, make_case
 
@@ -100,3 +101,43 @@ def test_a_layer_of_ones_own_works_as_the_built_in_ones(run, breaks, cause):
     done, _ = run(spec, "encoding", register=lambda registry: registry.check("reversed", Reversed))
     assert done.verdict.cause == cause
     assert [check.passed for check in done.checks[3:5]] == [not breaks] * 2
+
+
+ASKING = """
+import pytest
+from pytest_fileflow.model import CheckResult
+from pytest_fileflow.secret import Credentials
+
+class Vault:
+    def credentials(self, secret):
+        return Credentials(passphrase=f"that of {secret}")
+
+@pytest.fixture(scope="session")
+def fileflow_secrets():
+    return Vault()
+
+class Asking:
+    def __init__(self, options, expected):
+        self.found = expected.credentials(options["secret"]).passphrase
+
+    def feed(self, chunk):
+        pass
+
+    def result(self):
+        return CheckResult("asking", self.found == "that of vault/1", "the right one", "some")
+
+def pytest_fileflow_register(registry):
+    options = {"type": "object", "properties": {"secret": {"type": "string"}}, "additionalProperties": False}
+    registry.check("asking", Asking, options)
+"""
+
+
+def test_in_a_session_a_check_reads_secrets_and_its_options_are_held_to_its_schema(suite):
+    suite.pytester.makeconftest(f"{CONFTEST}{ASKING}")
+    for name, options in (("good", {"secret": "vault/1"}), ("bad", {"secret": "vault/2"}), ("odd", {"secrte": "x"})):
+        rules = {"expect_within_seconds": 30, "checks": [{"name": "asking", **options}]}
+        suite.add(f"flows/{name}.json", flow(name, validation=rules, testdata={"size_bytes": 1000}))
+    result = suite.run("flows")
+    result.assert_outcomes(passed=1, failed=2)
+    assert {record["flow_id"]: record["cause"] for record in suite.records()} == {"good": None, "bad": "check.asking"}
+    result.stdout.fnmatch_lines(['*odd.json:*checks*unknown key "secrte"; did you mean "secret"?*'])

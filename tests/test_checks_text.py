@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import csv
+import io
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_fileflow.checks import Expected
+from pytest_fileflow.checks.csv_header import _Patterns
 from pytest_fileflow.checks.lines import LONGEST_LINE
 from pytest_fileflow.errors import ConfigInvalid
 from pytest_fileflow.registry import Registry, register_builtin_checks
@@ -352,3 +356,16 @@ def test_lines_come_in_blocks_that_begin_where_the_last_ended(data, block, step)
     assert all(each.endswith(b"\n") and each.count(b'"') % 2 == 0 for each in [*blocks, *filter(None, [last])])
     parts = rest.split(b'"')
     assert not any(b"\n" in part for part in parts[::2])
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.sampled_from([b",", b"\n", b"\r", b'"', b"a", b'"a"', b'""']), max_size=16).map(b"".join))
+def test_misplaced_quotes_are_found_the_fast_way_as_they_are_the_slow_one(data):
+    patterns = _Patterns(b",", b'"')
+    bare = patterns.without_quoted(data)
+    assert patterns.has_misplaced(bare) == bool(patterns.misplaced.search(bare))
+    rows = data.replace(b"\r", b"") + b"\n"
+    bare = patterns.without_quoted(rows)
+    if rows.count(b'"') % 2 == 0 and not patterns.has_misplaced(bare):
+        read = csv.reader(io.StringIO(rows.decode(), newline=""), strict=True)
+        assert [max(len(row), 1) for row in read] == [len(each) + 1 for each in patterns.delimiters(bare)]

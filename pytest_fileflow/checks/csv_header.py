@@ -75,12 +75,11 @@ class CsvHeader:
             block = block.removeprefix(_BOM)
             self._bad = self._header_fault(block)
         bare = self._patterns.without_quoted(block)
-        rows = bare.removesuffix(b"\n").split(b"\n")
-        fields = [row.count(self._delimiter) for row in rows]
+        delimiters = self._patterns.delimiters(bare)
         wanted = len(self._columns) - 1
-        if self._bad is None and (fields.count(wanted) != len(fields) or self._patterns.has_misplaced(bare)):
-            self._bad = self._first_fault(block, rows)
-        self._rows += len(rows)
+        if self._bad is None and ({*map(len, delimiters)} != {wanted} or self._patterns.has_misplaced(bare)):
+            self._bad = self._first_fault(block, bare)
+        self._rows += len(delimiters)
         self._line += block.count(b"\n")
 
     def _header_fault(self, block: bytes) -> str | None:
@@ -104,14 +103,14 @@ class CsvHeader:
         parts += [f"with {count_text(others, 'other')}"] if others else []
         return f"{number}, {' and '.join(parts) or 'some twice'}"
 
-    def _first_fault(self, block: bytes, rows: Sequence[bytes]) -> str:
+    def _first_fault(self, block: bytes, bare: bytes) -> str:
         """Return what is wrong with the first row that is not right."""
-        heights = self._patterns.heights(block)
+        rows, heights = bare.removesuffix(b"\n").split(b"\n"), self._patterns.heights(block)
         line = self._line
         for number, (row, height) in enumerate(zip(rows, heights, strict=True), self._rows + 1):
-            place = f"row {number} (line {line})"
-            if row.count(self._delimiter) != len(self._columns) - 1:
-                return f"{place} has {count_text(row.count(self._delimiter) + 1, 'field')}, not {len(self._columns)}"
+            place, fields = f"row {number} (line {line})", row.count(self._delimiter) + 1
+            if fields != len(self._columns):
+                return f"{place} has {count_text(fields, 'field')}, not {len(self._columns)}"
             if self._patterns.misplaced.search(row):
                 return f"{place} has a quote within a field, which must stand twice in a quoted one (RFC 4180)"
             line += height
@@ -157,8 +156,9 @@ class _Patterns:
     def __init__(self, delimiter: bytes, quote: bytes):
         d, q = re.escape(delimiter), re.escape(quote)
         self._quote = quote
-        self._before = (delimiter + quote, b"\n" + quote)
-        self._behind = (quote + delimiter, quote + b"\n", quote + b"\r")
+        self._before = {delimiter, b"\n"}
+        self._behind = {delimiter, b"\n", b"\r"}
+        self._others = bytes({*range(256)} - {*delimiter, *b"\n"})
         self._quoted = re.compile(rb"%b[^%b]*(?:%b%b[^%b]*)*%b" % (q, q, q, q, q, q))
         self.row = re.compile(rb"(?:[^%b\n]|%b[^%b]*%b)*" % (q, q, q, q))
         # Once every quoted text is a single quote: one that stands elsewhere than alone in a field.
@@ -168,14 +168,16 @@ class _Patterns:
         """Return rows with a single quote in the place of each quoted text, so that every line is a row."""
         return self._quoted.sub(self._quote.replace(b"\\", rb"\\"), block) if self._quote in block else block
 
+    def delimiters(self, bare: bytes) -> list[bytes]:
+        """Return nothing but the delimiters of each row."""
+        return bare.translate(None, self._others).removesuffix(b"\n").split(b"\n")
+
     def has_misplaced(self, bare: bytes) -> bool:
-        """Return whether ``misplaced`` finds any; counting takes a tenth of the time."""
-        quotes = bare.count(self._quote)
-        if not quotes:
-            return False
-        before = sum(map(bare.count, self._before)) + bare.startswith(self._quote)
-        behind = sum(map(bare.count, self._behind)) + bare.endswith(self._quote)
-        return before != quotes or behind != quotes
+        """Return whether ``misplaced`` finds any, in a tenth of the time."""
+        first, *within, last = parts if len(parts := bare.split(self._quote)) > 1 else (b"", b"")
+        before = {part[-1:] for part in within} | {first[-1:] or b"\n"}
+        behind = {part[:1] for part in within} | {last[:1] or b"\n"}
+        return not (before <= self._before and behind <= self._behind)
 
     def heights(self, block: bytes) -> list[int]:
         """Return how many lines each row has."""

@@ -46,8 +46,11 @@ def events_in(output: str) -> list[Event]:
     return [Event(words[0], tuple(words[1:])) for words in lines if words]
 
 
-class Hangs(Exception):
-    """GnuPG has neither taken nor given a byte for minutes."""
+def _hangs() -> ToolMissing:
+    return ToolMissing(
+        "gpg hangs: it has neither taken nor given a byte for minutes",
+        hint="See whether gpg works on the machine that runs the tests.",
+    )
 
 
 class Keyring:
@@ -84,35 +87,44 @@ class Keyring:
 
     def add(self, keys: str) -> list[Event]:
         """Import keys from armored text; return what GnuPG tells of them."""
-        done = subprocess.run(  # noqa: S603 - what which() found
-            self.command("--status-fd", "1", "--import"),
-            input=keys.encode(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=self.environment,
-            timeout=_SILENT_SECONDS,
-            check=False,
-        )
+        try:
+            done = subprocess.run(  # noqa: S603 - what which() found
+                self.command("--status-fd", "1", "--import"),
+                input=keys.encode(),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env=self.environment,
+                timeout=_SILENT_SECONDS,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            raise _hangs() from None
         return events_in(done.stdout.decode(errors="replace"))
 
     def close(self) -> None:
-        """End the agent, and remove the folder."""
+        """End the agent, and remove the folder, and that of its sockets, which may lie elsewhere (``/run/user``)."""
         if not Path(self.home).is_dir():
             return
-        with contextlib.suppress(OSError, subprocess.TimeoutExpired):  # it ends by itself once its folder is gone
-            subprocess.run(  # noqa: S603 - what which() found
-                [shutil.which("gpgconf") or "gpgconf", "--homedir", self.home, "--kill", "gpg-agent"],
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                env=self.environment,
-                timeout=30,
-                check=False,
-            )
+        for action in (("--kill", "gpg-agent"), ("--remove-socketdir",)):
+            with contextlib.suppress(
+                OSError, subprocess.TimeoutExpired
+            ):  # the agent ends, too, once its folder is gone
+                subprocess.run(  # noqa: S603 - what which() found
+                    [shutil.which("gpgconf") or "gpgconf", "--homedir", self.home, *action],
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                    env=self.environment,
+                    timeout=30,
+                    check=False,
+                )
         shutil.rmtree(self.home, ignore_errors=True)
 
 
 class Decryption:
-    """GnuPG at work on one stream. What it has decrypted is no proof yet: only the events at the end are."""
+    """GnuPG at work on one stream. What it has decrypted is no proof yet: only the events at the end are.
+
+    All methods raise ToolMissing once GnuPG has neither taken nor given a byte for minutes.
+    """
 
     def __init__(self, keyring: Keyring, passphrase: str):
         read, write = os.pipe()
@@ -161,12 +173,6 @@ class Decryption:
             for descriptor in self._ready():
                 if piece := self._read(descriptor):
                     yield piece
-        self._process.wait(_SILENT_SECONDS)
-
-    @property
-    def has_ended(self) -> bool:
-        """Return whether GnuPG takes no more bytes."""
-        return not self._is_open(self._input)
 
     @property
     def events(self) -> list[Event]:
@@ -176,7 +182,7 @@ class Decryption:
     def _ready(self) -> list[int]:
         ready = [key.fd for key, _ in self._selector.select(_SILENT_SECONDS)]
         if not ready:
-            raise Hangs
+            raise _hangs()
         return ready
 
     def _is_open(self, descriptor: int) -> bool:

@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pytest_fileflow.checks.chain import LayerBroken
-from pytest_fileflow.checks.gnupg import Decryption, Hangs, Keyring
+from pytest_fileflow.checks.gnupg import Decryption, Keyring
 from pytest_fileflow.checks.options import text, whole_number
-from pytest_fileflow.errors import ConfigInvalid, SecretMalformed, ToolMissing
+from pytest_fileflow.errors import ConfigInvalid, SecretMalformed
 from pytest_fileflow.model import CheckResult
 
 if TYPE_CHECKING:
@@ -99,10 +99,7 @@ class Pgp:
 
     def peel(self, chunk: bytes) -> Iterator[bytes]:
         """Yield what is decrypted by now."""
-        try:
-            yield from self._at_work().pump(chunk)
-        except Hangs:
-            raise _hangs() from None
+        yield from self._at_work().pump(chunk)
 
     def _at_work(self) -> Decryption:
         if self._decryption is None:
@@ -112,10 +109,7 @@ class Pgp:
     def end(self) -> Iterator[bytes]:
         """Yield the rest; raises LayerBroken where this is not whole, or not encrypted for the key."""
         decryption = self._at_work()
-        try:
-            yield from decryption.finish()
-        except Hangs:
-            raise _hangs() from None
+        yield from decryption.finish()
         events = decryption.events
         fault = next((words for applies, words in _FAULTS if applies({event.name for event in events}, events)), None)
         if fault:
@@ -139,12 +133,6 @@ class Pgp:
         if self._decryption is not None:
             self._decryption.close()
         self._keyring.close()
-
-
-def _hangs() -> ToolMissing:
-    return ToolMissing(
-        "gpg hangs: it has neither taken nor given a byte for minutes", hint="See whether gpg works here."
-    )
 
 
 @dataclass(frozen=True)
