@@ -17,6 +17,7 @@ from pytest_fileflow.commands import (
     history,
     hostkeys,
     init,
+    plan,
     pull,
     push,
     rehearse,
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
 # Each has a click command ``command`` that returns the exit status; help lists them in this order.
 COMMANDS = (
-    *(init, validate, show, schema, push, pull, hostkeys, sandbox, rehearse),
+    *(init, validate, show, plan, schema, push, pull, hostkeys, sandbox, rehearse),
     *(history, report, upload, clean, cloudwatch, ci, completion),
 )
 

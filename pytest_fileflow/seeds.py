@@ -44,6 +44,20 @@ def pinned(options: Mapping[str, object], endpoint: Open) -> tuple[dict[str, obj
     return {**options, "version": stat.version}, stat.size
 
 
+def foreseen(options: Mapping[str, object], endpoint: Open) -> tuple[dict[str, object], int]:
+    """Return what :func:`pinned` would, for a plan: of an object in S3, which nobody has looked at, the size is 0.
+
+    Raises ConfigInvalid where a local file is gone.
+    """
+    name = str(options[SEED])
+    if not name.startswith(_S3):
+        return dict(options), _local_size(options)
+    place, key = _object(name)
+    endpoint(place).stat(key)
+    with endpoint(place).open(key):
+        return dict(options), 0
+
+
 def _local_size(options: Mapping[str, object]) -> int:
     try:
         return Path(str(options["path"])).stat().st_size

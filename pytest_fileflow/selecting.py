@@ -118,7 +118,7 @@ class Selection:
         settings = self._session.settings
         if kind == "missed" and value:
             raise pytest.UsageError("--fileflow-group: " + "\n".join(value))
-        looks_only = self._session.config.getoption("collectonly", default=False)
+        looks_only = settings.plan or self._session.config.getoption("collectonly", default=False)
         if kind == "cost" and not looks_only and (excess := settings.bounds.excess(Cost(**value))):
             raise pytest.UsageError(f"nothing was sent: the selected flows come to {excess}")
 

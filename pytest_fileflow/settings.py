@@ -61,6 +61,7 @@ class Settings:
     roots: tuple[Path, ...] = ()
     bounds: Bounds = field(default_factory=Bounds)
     groups: tuple[str, ...] = ()
+    plan: bool = False
 
     @staticmethod
     def has_environment(config: pytest.Config) -> bool:
@@ -107,6 +108,7 @@ class Settings:
             environment=environment,
             roots=config_roots(config),
             groups=tuple(_given(config, "fileflow_group")[0] or ()),
+            plan=bool(config.getoption("fileflow_plan")),
             # A rehearsal makes places of its own up, and touches nothing outside the sandbox.
             bounds=Bounds() if rehearse is not None else Bounds.read(config, environment),
         )
@@ -201,6 +203,11 @@ def add_options(parser: pytest.Parser) -> None:
         action="append",
         metavar="NAME",
         help="run the flows whose ids groups/NAME.json lists, and no others; may be given again",
+    )
+    group.addoption(
+        "--fileflow-plan",
+        action="store_true",
+        help="print what each case would write, invoke and delete, and what is refused; touch nothing",
     )
     bounds.add_options(parser, group)
     for name in ("sandbox", "include_disabled", "no_cleanup", "cloudwatch", "alerts"):

@@ -29,17 +29,21 @@ if TYPE_CHECKING:
 SECOND_LOOK_SECONDS = 2.0  # SFTP's modification time has a resolution of one second
 
 
-def prepare(case: Case, tools: Tools, attempt: int = 1, run_id: str | None = None) -> Run:
-    """Name the run and its file, and make its SHA-256. Nothing is sent.
+NO_DIGEST = "0" * 64
+"""What stands for the SHA-256 of a file that is only planned: making that of a large one takes long."""
+
+
+def prepare(case: Case, tools: Tools, attempt: int = 1, run_id: str | None = None, *, is_planned: bool = False) -> Run:
+    """Name the run and its file, and make its SHA-256, unless it is only planned. Nothing is sent.
 
     Raises ConfigInvalid where the file name or size cannot be made.
     """
     flow, now = case.flow, tools.clock.utc()
     run_id = run_id or payload.new_run_id()
-    recipe = _recipe(case, tools)
+    recipe = _recipe(case, tools, is_planned=is_planned)
     pattern = pattern_of(recipe, tools)
     name = payload.file_name(flow.testdata, pattern, flow_id=flow.flow_id, run_id=run_id, size=recipe.size, now=now)
-    made = payload.measure(recipe, pattern, run_id)
+    made = payload.Measured(recipe.size, NO_DIGEST) if is_planned else payload.measure(recipe, pattern, run_id)
     plain = not recipe.options and not recipe.wraps
     file = PayloadFile(
         name, made.size, made.sha256, recipe.pattern, made.inside, made.rows, made.header, None if plain else recipe
@@ -48,18 +52,18 @@ def prepare(case: Case, tools: Tools, attempt: int = 1, run_id: str | None = Non
     return run.with_stamp("begun", format_stamp(now)).with_stamp("prepared", tools.clock.stamp())
 
 
-def _recipe(case: Case, tools: Tools) -> Recipe:
+def _recipe(case: Case, tools: Tools, *, is_planned: bool) -> Recipe:
     data, size = case.flow.testdata, case.variant.size
     options = data.options
     if data.pattern == payload.SEED:
-        options, size = seeds.pinned(options, tools.endpoint)
+        options, size = (seeds.foreseen if is_planned else seeds.pinned)(options, tools.endpoint)
     return Recipe(data.pattern, size, options, data.wrap)
 
 
-def prepare_errand(case: Case, tools: Tools, attempt: int = 1) -> Run:
+def prepare_errand(case: Case, tools: Tools, attempt: int = 1, run_id: str | None = None) -> Run:
     """Name the run of a case that sends no file."""
     file = PayloadFile("", 0, "", case.flow.testdata.pattern)
-    run = Run(payload.new_run_id(), case.flow.flow_id, case.label, case.flow.direction, attempt, file)
+    run = Run(run_id or payload.new_run_id(), case.flow.flow_id, case.label, case.flow.direction, attempt, file)
     return run.with_stamp("prepared", tools.clock.stamp())
 
 

@@ -17,7 +17,8 @@ LAYERS = (
     ("endpoints", "clients", "secret", "invoke", "logs"),
     (
         *("arrival", "listings", "seeds", "streams", "diagnosis", "steps", "watcher", "work", "unbroken", "flight"),
-        *("judging", "questions", "contract", "negative", "errands", "holding", "reach", "turns", "progress", "engine"),
+        *("judging", "questions", "contract", "negative", "errands", "holding", "reach", "turns", "progress"),
+        *("planning", "engine"),
     ),
     ("results", "usual", "stores"),
     (

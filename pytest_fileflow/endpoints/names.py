@@ -10,7 +10,7 @@ from pytest_fileflow.model import NAME_BYTES
 
 _SEPARATORS = frozenset("/\\")
 _SPECIAL = frozenset(("", ".", ".."))
-
+PROBE = b"a probe of pytest-fileflow\n"  # what is written to prove that a place may be written to
 _PREFIX, _SUFFIX = ".", ".part"
 
 

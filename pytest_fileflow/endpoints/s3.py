@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 
 from pytest_fileflow.clients import error_code, http_status, translate, translated
 from pytest_fileflow.endpoints import CHUNK_BYTES, delete_each
-from pytest_fileflow.endpoints.names import checked
+from pytest_fileflow.endpoints.names import PROBE, checked
 from pytest_fileflow.errors import (
     AccessDenied,
     ConfigInvalid,
@@ -40,7 +40,6 @@ logger = logging.getLogger(__name__)
 MULTIPART_THRESHOLD_BYTES: Final = 128 * 1024 * 1024
 PART_BYTES: Final = 16 * 1024 * 1024
 PARTS: Final = 10_000  # S3's limit for one upload
-_PROBE: Final = b"a probe of pytest-fileflow\n"
 UPLOADS: Final = 3  # of one object that are begun and not completed, whose parts are counted
 PAGE: Final = 1000  # ListObjectsV2 never returns more at a time
 
@@ -198,7 +197,7 @@ class S3Endpoint:
             }
         try:
             with translated("s3:PutObject", uri):
-                self._client.upload_part(Body=_PROBE, PartNumber=1, **upload)
+                self._client.upload_part(Body=PROBE, PartNumber=1, **upload)
         except FileflowError as error:
             remark = self._abort(upload, uri)
             raise type(error)(error.reason, hint=error.hint, evidence={**error.evidence, "upload": remark}) from error

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from pytest_fileflow.endpoints import Upload, pipeline
 from pytest_fileflow.endpoints.madeup import made_up_credentials
-from pytest_fileflow.endpoints.names import checked, partial_name
+from pytest_fileflow.endpoints.names import PROBE, checked, partial_name
 from pytest_fileflow.endpoints.pipeline import Attributes, Outgoing, Requests, SftpStatus
 from pytest_fileflow.endpoints.ssh import BROKEN, translate
 from pytest_fileflow.errors import (
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_PROBE = b"a probe of pytest-fileflow\n"
 # AWS Transfer Family over S3: a directory without files in it does not exist, and appears with the first.
 _VIRTUAL_DIRECTORIES = "AWS_SFTP"
 
@@ -146,7 +145,7 @@ class SftpEndpoint:
         """Write a small file under the name that ``put`` writes under first, hidden, and remove it."""
         del tags
         partial = partial_name(checked(name))
-        self.write_in_place(partial, _PROBE)
+        self.write_in_place(partial, PROBE)
         for error in self._again(lambda: self._delete([partial], [self.location.path(partial)])).values():
             raise error
         return None

@@ -12,6 +12,11 @@ if TYPE_CHECKING:
 
 def register(config: pytest.Config, session: FlowSession) -> None:
     """Register what reports on the controller, for those plugins that are there."""
+    if session.settings.plan:
+        from pytest_fileflow.reporting.plan import Planner
+
+        config.pluginmanager.register(Planner(session), "fileflow-plan")
+        return
     if session.settings.rehearse is None:
         from pytest_fileflow.reporting.terminal import TerminalSummary
 

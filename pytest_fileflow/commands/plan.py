@@ -1,0 +1,63 @@
+"""``fileflow plan``: prints what flows would write, invoke and delete, and touches nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pytest_fileflow.commands.collecting import QUIET
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class _Taker:
+    """A plugin of pytest's that keeps the plan."""
+
+    def __init__(self) -> None:
+        self.plan: Mapping[str, Any] | None = None
+
+    def pytest_fileflow_planned(self, plan: Mapping[str, Any]) -> None:
+        self.plan = plan
+
+
+@click.command(
+    "plan",
+    short_help="print what flows would write, invoke and delete, and touch nothing",
+    context_settings={"ignore_unknown_options": True},
+    options_metavar="[--format text|json]",
+)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(("text", "json")),
+    default="text",
+    help="text for people (default), or json for scripts: the plan alone on stdout, the rest on stderr",
+)
+@click.argument("more", nargs=-1, type=click.UNPROCESSED, metavar="[FILE_OR_FOLDER ...] [pytest's options]")
+def command(form: str, more: tuple[str, ...]) -> int:
+    """Print for each case what would be written, invoked, read and deleted, and what the allow-list refuses.
+
+    Files, folders (default flows/) and every option of pytest may follow:
+    fileflow plan flows/ -m smoke --fileflow-group nightly
+
+    Exit status: 0, or 1 where something is refused or a config is broken.
+    """
+    import pytest
+
+    own = ["-q", *QUIET, "--fileflow-plan"]
+    if not any(Path(argument.partition("::")[0]).exists() for argument in more):
+        own.append("flows")
+    if form == "text":
+        return int(pytest.main([*own, *more]))
+    taker = _Taker()
+    with contextlib.redirect_stdout(sys.stderr):
+        status = int(pytest.main([*own, *more], plugins=[taker]))
+    if taker.plan is not None:
+        sys.stdout.write(f"{json.dumps(taker.plan, indent=2, default=str)}\n")
+    return status
