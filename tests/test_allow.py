@@ -8,10 +8,16 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from pytest_fileflow.allow import AllowList, PatternError, host_name, parse, pattern_of
+from pytest_fileflow.clock import Clock
+from pytest_fileflow.engine import Engine, Limits
 from pytest_fileflow.errors import NotAllowed
-from pytest_fileflow.model import NO_FILE, Case, Flow, Refusal, S3Location, SftpLocation, Transfer
+from pytest_fileflow.flight import Plan
+from pytest_fileflow.launcher import Toolbox
+from pytest_fileflow.model import NO_FILE, Case, Flow, Refusal, S3Location, SftpLocation, Transfer, Validation, Variant
 from pytest_fileflow.reach import reach_of, refusal
+from pytest_fileflow.registry import Registry, register_builtin_patterns
 from tests.support.inner import flow as config
+from tests.support.memory import World
 
 ARN = "arn:aws:lambda:eu-west-1:111111111111:function:file-transfer"
 
@@ -310,3 +316,45 @@ def test_nothing_is_touched_that_is_not_allowed(suite, monkeypatch):
     assert records["globex", "4KiB"]["cause"] == records["globex", "contract"]["cause"] == "config.not_allowed"
     assert records["globex", "4KiB"]["timeline"].keys() == {"failed"}
     assert len([*suite.path.glob("invoked-*")]) == 1
+
+
+@pytest.mark.parametrize(
+    ("patterns", "cause"),
+    [((), "missing.misplaced"), (("s3://source", "s3://target/in", "lambda:*"), "missing.not_picked_up")],
+)
+def test_a_lost_file_is_looked_for_within_the_list_alone(patterns, cause):
+    world = World()
+    world.route(S3Location("source", "out/"), S3Location("target", "elsewhere/"))
+    made = []
+
+    def endpoint(**fields):
+        made.append(S3Location(**fields))
+        return world.endpoint(made[-1])
+
+    def invoke(lambda_arn, payload, invocation):
+        return world.invoke(Transfer("invoke", "function", invocation), payload)
+
+    registry = Registry()
+    register_builtin_patterns(registry)
+    allow = AllowList((tuple(map(parse, patterns)),) if patterns else ())
+    tools = Toolbox(endpoint, endpoint, invoke).tools(registry, Clock(), lambda run: (), allow)
+    rules = Validation(0.3, 0.1, post_arrival_wait_seconds=0.0)
+    flow = Flow("acme", S3Location("source", "out/"), S3Location("target", "in/"), Transfer("invoke", "f"), rules)
+    engine = Engine(Limits(4, 4), Clock(), Keeping())
+    engine.launch("key", Case(flow, Variant("", 100)), tools, Plan())
+    run = engine.result("key")
+    engine.close()
+    assert run.verdict.cause == cause, run.verdict
+    assert all(map(allow.allows, made))
+    if patterns:
+        assert "s3://target/elsewhere/" in {place for place, _ in world.storage.everything()}
+
+
+class Keeping:
+    """A logbook that keeps nothing."""
+
+    def enter(self, key, case, run):
+        pass
+
+    def record(self, case, run):
+        return run
