@@ -328,6 +328,11 @@ def test_the_flows_of_a_store_are_selected_as_local_ones_are(stored):
     assert set(ids(stored.run("--collect-only", "-q", ACME))) == {ACME}
 
 
+def test_a_group_may_lie_in_the_store(stored):
+    options = ["--collect-only", "-q", f"--fileflow-config={STORE}", "--fileflow-group=nightly"]
+    assert set(ids(stored.run(*options))) == {ACME}
+
+
 def test_a_store_of_the_ini_file_counts_where_nothing_is_named(stored):
     options = ["--collect-only", "-q", "-o", f"fileflow_config={STORE}"]
     assert ids(stored.run(*options, "flows")) == [LOCAL]
