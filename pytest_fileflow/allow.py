@@ -120,7 +120,7 @@ class AllowList:
 
     def require(self, place: Location | str) -> None:
         """Raise NotAllowed for a place that is not allowed: whatever asks for it, and not only a flow."""
-        error = self.refusal("this run", (place,)) if self.lists else None
+        error = self.refusal("the session", (place,)) if self.lists else None
         if error is not None:
             raise error
 

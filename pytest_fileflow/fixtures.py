@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     import boto3
 
+    from pytest_fileflow.allow import AllowList
     from pytest_fileflow.clients import AwsClients
     from pytest_fileflow.endpoints import Endpoint
     from pytest_fileflow.endpoints.ssh import SshSessions
@@ -83,7 +84,17 @@ def fileflow_ssh(request: pytest.FixtureRequest, fileflow_secrets: Secrets) -> I
 
 
 @pytest.fixture(scope="session")
-def s3_endpoint(request: pytest.FixtureRequest, fileflow_clients: AwsClients) -> Callable[..., Endpoint]:
+def fileflow_allow(request: pytest.FixtureRequest) -> AllowList:
+    """Return what the session may touch; without an allow-list that is everything."""
+    from pytest_fileflow.plugin import SESSION
+
+    return request.config.stash[SESSION].settings.bounds.allow_list
+
+
+@pytest.fixture(scope="session")
+def s3_endpoint(
+    request: pytest.FixtureRequest, fileflow_clients: AwsClients, fileflow_allow: AllowList
+) -> Callable[..., Endpoint]:
     """Return ``make(bucket, prefix="", kms_key_arn=None) -> Endpoint``."""
     from pytest_fileflow.endpoints.s3 import S3Endpoint
     from pytest_fileflow.model import S3Location
@@ -93,25 +104,30 @@ def s3_endpoint(request: pytest.FixtureRequest, fileflow_clients: AwsClients) ->
 
     def make(bucket: str, prefix: str = "", kms_key_arn: str | None = None) -> Endpoint:
         location = S3Location(bucket, prefix, kms_key_arn)
+        fileflow_allow.require(location)
         return S3Endpoint(location, own_client(location) or fileflow_clients.client("s3"), fileflow_clients)
 
     return make
 
 
 @pytest.fixture(scope="session")
-def sftp_endpoint(fileflow_ssh: SshSessions) -> Callable[..., Endpoint]:
+def sftp_endpoint(fileflow_ssh: SshSessions, fileflow_allow: AllowList) -> Callable[..., Endpoint]:
     """Return ``make(host, username, dir, secret_arn, port=22, host_key=None, max_sessions=8) -> Endpoint``."""
     from pytest_fileflow.endpoints.sftp import SftpEndpoint
     from pytest_fileflow.model import SftpLocation
 
     def make(host: str, username: str, dir: str, secret_arn: str, **more: Any) -> Endpoint:  # noqa: A002 - the config's word
-        return SftpEndpoint(SftpLocation(host, username, dir, secret_arn, **more), fileflow_ssh)
+        location = SftpLocation(host, username, dir, secret_arn, **more)
+        fileflow_allow.require(location)
+        return SftpEndpoint(location, fileflow_ssh)
 
     return make
 
 
 @pytest.fixture(scope="session")
-def transfer_invoker(fileflow_clients: AwsClients, fileflow_secrets: Secrets) -> Callable[..., Started]:
+def transfer_invoker(
+    fileflow_clients: AwsClients, fileflow_secrets: Secrets, fileflow_allow: AllowList
+) -> Callable[..., Started]:
     """Return ``invoke(lambda_arn, payload, invocation="Event") -> Started`` (request id, log tail, answer).
 
     Its attribute ``knows_dry_run`` says that ``invocation="DryRun"`` asks whether the function may be
@@ -123,15 +139,17 @@ def transfer_invoker(fileflow_clients: AwsClients, fileflow_secrets: Secrets) ->
     from pytest_fileflow.logs import FunctionLogs
 
     masked = fileflow_secrets.masked
-    return Invoking(LambdaInvoker(fileflow_clients, masked=masked), FunctionLogs(fileflow_clients, masked).find)
+    invoker = LambdaInvoker(fileflow_clients, masked=masked)
+    return Invoking(invoker, FunctionLogs(fileflow_clients, masked).find, fileflow_allow)
 
 
 @dataclass(frozen=True)
 class Invoking:
-    """Invokes functions, and finds their logs."""
+    """Invokes functions that may be touched, and finds their logs."""
 
     invoker: LambdaInvoker
     function_log: Callable[[Transfer, str | None, str, float], FunctionLog | None]
+    allow: AllowList
     # Of the class: what wraps an invoker (functools.wraps) takes over what an instance has, and need not know them.
     knows_dry_run: ClassVar[bool] = True
     knows_timeout: ClassVar[bool] = True
@@ -142,6 +160,7 @@ class Invoking:
         """Invoke a function; the timeout is that of the whole transfer."""
         from pytest_fileflow.model import Transfer
 
+        self.allow.require(lambda_arn)
         transfer = Transfer("invoke", lambda_arn, invocation, timeout_seconds=timeout_seconds)
         return self.invoker.invoke(transfer, payload)
 

@@ -9,6 +9,7 @@ import pytest
 from pytest_fileflow import settings
 from pytest_fileflow.fixtures import (
     aws_session,
+    fileflow_allow,
     fileflow_clients,
     fileflow_run,
     fileflow_sandbox,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "aws_session",
+    "fileflow_allow",
     "fileflow_clients",
     "fileflow_run",
     "fileflow_sandbox",

@@ -358,3 +358,24 @@ class Keeping:
 
     def record(self, case, run):
         return run
+
+
+def test_tests_in_python_are_held_to_the_list(suite):
+    suite.pytester.makeconftest("")
+    suite.pytester.makepyfile(
+        """
+        import pytest
+        from pytest_fileflow.errors import NotAllowed
+
+        def test_fixtures(s3_endpoint, sftp_endpoint, transfer_invoker):
+            assert s3_endpoint("acme", "in/").location.bucket == "acme"
+            for make in (
+                lambda: s3_endpoint("acme", "out/"),
+                lambda: sftp_endpoint("host", "user", "/", "secret"),
+                lambda: transfer_invoker("function", {}),
+            ):
+                with pytest.raises(NotAllowed):
+                    make()
+        """
+    )
+    suite.run("--fileflow-allow", "s3://acme/in").assert_outcomes(passed=1)
