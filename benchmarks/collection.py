@@ -1,20 +1,23 @@
 """What collecting 10,000 flow files costs, as ratios of what pytest takes for as many parametrized ids as items.
 
-    python benchmarks/collection.py [json|yaml|workers ...] [--flows N] [--rounds N] [--folders N]
+    python benchmarks/collection.py [json|yaml|shared|workers ...] [--flows N] [--rounds N] [--folders N]
 
 Every file has one flow, and every flow two items, its contract and its size: 20,000 items against 20,000 ids.
 
 The suites, made anew in a temporary folder, one flow of about 900 bytes a file:
 
 - ``ids``: one Python file with a test that takes no fixture, parametrized with the 20,000 ids that the flows have;
-- ``json``, ``yaml``: a folder ``flows`` with 10,000 files, by default all side by side (``--folders`` spreads them).
+- ``json``, ``yaml``: a folder ``flows`` with 10,000 files, by default all side by side (``--folders`` spreads them);
+- ``shared``: the JSON flows again, of which each names both ends (of 101 in ``endpoints.yaml``), leaves to ``defaults``
+  what they have in common, and uses variables of ``environments/prod.yaml``.
 
-Two measurements, alternating within each round; printed is the median of the rounds' ratios.
+Three measurements, alternating within each round; printed is the median of the rounds' ratios.
 
 - ``json`` and ``yaml`` against ``ids``: whole processes, from start to exit, with the same command line but for the
   path (``python -m pytest -q -p no:cacheprovider -p no:hypothesispytest --collect-only PATH``), the same installed
   plugins (this one is loaded for ``ids`` too; hypothesis, which only the project's own tests need, for neither) and
   the same output: 20,000 node ids. The plugin keeps no cache, so nothing that was read from a flow is reused.
+- ``shared`` against ``json``, likewise, with ``--fileflow-env prod``.
 - ``workers``: the JSON flows with ``-n 4`` against the same in one process. xdist does not distribute with
   ``--collect-only``, so both begin a real session that ends once everything is collected: a small plugin notes the time
   when the controller has every worker's report that its collection is finished, or, in one process, when
@@ -107,6 +110,40 @@ def flow(number: int) -> dict[str, object]:
     }
 
 
+def shared(flows: int) -> dict[str, object]:
+    """Return what the flows share: endpoints by name, and defaults."""
+    both = [flow(number) for number in range(min(flows, 100))]
+    sftp = {f"partner{number % 100:02d}": leave(end(one, "SFTP"), "dir") for number, one in enumerate(both)}
+    landing = {**leave(end(both[0], "S3"), "prefix"), "bucket": "${stage}-landing"}
+    common = {key: both[0][key] for key in ("enabled", "validation")}
+    transfer = leave(dict(both[0]["transfer"]), "payload")
+    testdata = leave(dict(both[0]["testdata"]), "tags")
+    return {
+        "endpoints": {**sftp, "landing": landing},
+        "defaults": {**common, "transfer": transfer, "testdata": testdata},
+    }
+
+
+def end(one: dict[str, object], kind: str) -> dict[str, object]:
+    return next(dict(one[side]) for side in ("source", "target") if one[side]["type"] == kind)
+
+
+def leave(value: dict[str, object], key: str) -> dict[str, object]:
+    return {name: each for name, each in value.items() if name != key}
+
+
+def sharing(one: dict[str, object]) -> dict[str, object]:
+    """Return a flow that says only what is its own."""
+    own = {key: one[key] for key in ("flow_id", "version")}
+    for side in ("source", "target"):
+        place = one[side]
+        is_sftp = place["type"] == "SFTP"
+        key, name = ("dir", place["username"]) if is_sftp else ("prefix", "landing")
+        own[side] = {"use": name, key: f"{place[key]}${{stage}}"}
+    payload, tags = one["transfer"]["payload"], one["testdata"]["tags"]
+    return {**own, "transfer": {"payload": payload}, "testdata": {"tags": tags}}
+
+
 def make_suites(root: Path, flows: int, folders: int) -> None:
     dumps: dict[str, Callable[[object], str]] = {
         "json": lambda value: json.dumps(value, indent=2),
@@ -119,11 +156,18 @@ def make_suites(root: Path, flows: int, folders: int) -> None:
             path = root / form / "flows" / group / f"{one['flow_id']}.{form}"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(dump(one))
+            own = root / "shared" / path.relative_to(root / form)
+            if form == "json":
+                own.parent.mkdir(parents=True, exist_ok=True)
+                own.write_text(dump(sharing(one)))
+    (root / "shared" / "environments").mkdir()
+    (root / "shared" / "environments" / "prod.yaml").write_text("variables: {stage: prod}\n")
+    (root / "shared" / "flows" / "endpoints.yaml").write_text(yaml.safe_dump(shared(flows)))
     ids = [f"{flow(number)['flow_id']}[{case}]" for number in range(flows) for case in CASES]
     text = f"import pytest\n\n\n@pytest.mark.parametrize('flow', {ids!r})\ndef test_flow(flow):\n    pass\n"
     (root / "ids").mkdir()
     (root / "ids" / "test_ids.py").write_text(text)
-    for form in ("ids", *dumps):
+    for form in ("ids", "shared", *dumps):
         (root / form / "pytest.ini").write_text("[pytest]\n")
     (root / "ends_when_collected.py").write_text(ENDS_WHEN_COLLECTED)
 
@@ -137,7 +181,8 @@ def environment(root: Path, **more: str) -> dict[str, str]:
 def whole_process(root: Path, suite: str, flows: int) -> float:
     """Return the seconds that collecting takes from the process's start to its exit."""
     place = "test_ids.py" if suite == "ids" else "flows"
-    command = [*PYTEST, "--collect-only", place]
+    chosen = ["--fileflow-env", "prod"] if suite == "shared" else []
+    command = [*PYTEST, "--collect-only", place, *chosen]
     start = time.monotonic()
     result = subprocess.run(
         command, cwd=root / suite, env=environment(root), capture_output=True, text=True, check=True
@@ -162,12 +207,12 @@ def until_collected(root: Path, workers: int) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("what", nargs="*", help="json, yaml, workers; by default all")
+    parser.add_argument("what", nargs="*", help="json, yaml, shared, workers; by default all")
     parser.add_argument("--flows", type=int, default=10_000)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--folders", type=int, default=0)
     options = parser.parse_args()
-    what = options.what or ["json", "yaml", "workers"]
+    what = options.what or ["json", "yaml", "shared", "workers"]
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         make_suites(root, options.flows, options.folders)
@@ -175,11 +220,13 @@ def main() -> None:
             "ids": lambda: whole_process(root, "ids", options.flows),
             "json": lambda: whole_process(root, "json", options.flows),
             "yaml": lambda: whole_process(root, "yaml", options.flows),
+            "shared": lambda: whole_process(root, "shared", options.flows),
             "one process": lambda: until_collected(root, 0),
             "workers": lambda: until_collected(root, WORKERS),
         }
         forms = [form for form in ("json", "yaml") if form in what]
         pairs = [(form, "ids") for form in forms]
+        pairs += [("shared", "json")] if "shared" in what else []
         pairs += [("workers", "one process")] if "workers" in what else []
         needed = [name for name in measurements if any(name in pair for pair in pairs)]
         for name in needed:
