@@ -8,17 +8,20 @@ import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pytest_fileflow.clients import AwsClients
+from pytest_fileflow.config import schema
 from pytest_fileflow.endpoints import ProvesWriting, Upload, delete_all, put_all
 from pytest_fileflow.endpoints.s3 import S3Endpoint
 from pytest_fileflow.endpoints.sftp import SftpEndpoint
 from pytest_fileflow.endpoints.ssh import SshSessions, Timeouts
 from pytest_fileflow.errors import AccessDenied, ConfigInvalid, ConnectionLost, LocationMissing, TesterBug
-from pytest_fileflow.model import S3Location
+from pytest_fileflow.model import S3Location, TestData, sidecar_names
+from pytest_fileflow.payload import PATTERNS, file_name
 from pytest_fileflow.secret import Credentials
 from tests.support.memory import MemoryEndpoint, Storage
 from tests.support.openssh import OpenSsh
@@ -277,6 +280,23 @@ def test_names_of_all_kinds_survive(endpoint, name):
     assert read(endpoint, name) == b"abc"
     endpoint.delete(name)
     assert endpoint.stat(name) is None
+
+
+def test_every_awkward_name_and_its_sidecars_survive(place):
+    run, now = "0123456789abcdef", datetime(2026, 11, 24, tzinfo=timezone.utc)
+    pattern, kinds = PATTERNS[0], schema()["$defs"]["testdata"]["properties"]["awkward"]["items"]["enum"]
+    for how in (*((kind,) for kind in kinds), tuple(kinds)):
+        name = file_name(TestData(awkward=how), pattern, flow_id="acme", run_id=run, size=1, now=now)
+        names = (name, *sidecar_names(name))
+        put_all(place.endpoint, [Upload(each, io.BytesIO(each.encode()), len(each.encode())) for each in names], {})
+        assert place.names() >= set(names)
+        for each in names:
+            assert place.endpoint.stat(each).size == len(each.encode())
+            with place.endpoint.open(each) as chunks:
+                assert b"".join(chunks) == each.encode()
+        assert {stat.name for stat in place.endpoint.list(name)} >= {name}
+        assert delete_all(place.endpoint, names) == {}
+        assert place.names().isdisjoint(names)
 
 
 def test_many_threads_share_an_endpoint(endpoint):

@@ -218,6 +218,16 @@ def test_what_is_said_of_test_data(root, registry, testdata, message):
     assert end or line == begin
 
 
+def test_a_trigger_file_cannot_be_named_after_the_longest_name(root, registry):
+    path = root / "flows" / "a.json"
+    config = {"flow_id": "acme", "source": END, "target": END, "testdata": {"awkward": ["long"]}}
+    for trigger, is_wrong in (({}, True), ({"name": "${run_id}.done"}, False)):
+        transfer = {"mode": "trigger_file", "trigger_file": trigger}
+        path.write_text(json.dumps({**config, "transfer": transfer}))
+        (flow,) = load_file(path, display="a", sandbox=True, patterns=registry.size_problems(), checks=())
+        assert isinstance(flow, BrokenFlow) is is_wrong
+
+
 def test_nothing_that_the_schema_refuses_ends_in_a_traceback(root, registry):
     for value in (
         None,

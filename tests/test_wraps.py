@@ -21,6 +21,7 @@ from pytest_fileflow.errors import TesterBug
 from pytest_fileflow.model import Case, Flow, PayloadFile, Recipe, Run, S3Location, TestData, Variant, Wrap
 from pytest_fileflow.payload import wraps
 from pytest_fileflow.payload.pgp_key import KeyProblem, recipient
+from pytest_fileflow.payload.zipped import zipped
 from pytest_fileflow.registry import Registry, register_builtin_patterns
 from pytest_fileflow.streams import Tools, open_payload
 
@@ -167,6 +168,19 @@ def test_a_layer_in_pgp_in_gzip_can_be_read_from_anywhere(tools, gpg):
 def test_what_is_no_public_key_is_refused(text, message):
     with pytest.raises(KeyProblem, match=message):
         recipient(text)
+
+
+@pytest.mark.parametrize("is_large", [False, True])
+def test_a_zip_file_is_one_to_every_reader(tmp_path, is_large):
+    content = os.urandom(100_000) + bytes(1_000_000)
+    path = tmp_path / "a.zip"
+    path.write_bytes(b"".join(zipped(iter([content[:7], content[7:]]), "a.csv", is_large=is_large)))
+    with zipfile.ZipFile(path) as archive:
+        assert archive.testzip() is None
+        assert archive.read("a.csv") == content
+        assert archive.infolist()[0].extract_version == (45 if is_large else 20)
+    if shutil.which("unzip"):
+        subprocess.run(["unzip", "-tq", path], check=True, stdout=subprocess.DEVNULL)
 
 
 def test_a_key_that_only_signs_or_was_cut_off_is_refused(gpg):

@@ -138,6 +138,11 @@ def _transfer(flow: Mapping[str, Any], environment: Environment | None) -> Itera
     name = trigger.get("name")
     if isinstance(name, str):
         yield from _trigger_name(name)
+    awkward = _part(flow, "testdata").get("awkward")
+    is_long = isinstance(awkward, list) and "long" in awkward and transfer.get("mode") == "trigger_file"
+    if is_long and "file.name" in template.names_in(trigger.get("name", Transfer.trigger_name)):
+        message = "a name of 255 bytes leaves no room for the ending of the trigger file: name that by ${run_id}"
+        yield Finding(("testdata", "awkward"), message)
 
 
 def _trigger_name(name: str) -> Iterator[Finding]:

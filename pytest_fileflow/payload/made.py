@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 from pytest_fileflow.errors import TesterBug
 from pytest_fileflow.model import Inside
 from pytest_fileflow.payload.keystream import mark
+from pytest_fileflow.payload.pattern import BLOCK_BYTES
 from pytest_fileflow.payload.stream import exactly, open_payload, require_size, stream_of
-from pytest_fileflow.payload.wraps import WRAPPINGS, wrapped
+from pytest_fileflow.payload.wraps import WRAPPINGS, Context
 
 if TYPE_CHECKING:
     import io
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
     from pytest_fileflow.model import PayloadFile, Recipe
     from pytest_fileflow.payload.pattern import Pattern
+
+_LARGE = 2**32  # bytes from which on a zip file has another form
 
 
 @dataclass(frozen=True)
@@ -88,12 +91,14 @@ def measure(recipe: Recipe, pattern: Pattern, run_id: str) -> Measured:
 def _layers(recipe: Recipe, pattern: Pattern, run_id: str, meters: tuple[_Meter, ...]) -> Iterator[bytes]:
     """Yield the bytes of the outermost layer that has a meter; ``meters`` are those of the inner layers, in order."""
     content = meters[-1].passed(exactly(pattern, recipe.size, pattern.blocks(run_id, recipe.size)))
-    wraps = recipe.wraps[len(recipe.wraps) + 1 - len(meters) :]
     names = tuple(wrap.name for wrap in recipe.wraps)
-    for index in range(len(wraps) - 1, -1, -1):
-        depth = len(recipe.wraps) - len(wraps) + index + 1
-        name = f"{mark(run_id)}.{extension(pattern, names[depth:])}"
-        content = meters[index].passed(wrapped(wraps[index], content, name, f"{run_id} {len(names) - depth}"))
+    is_large = recipe.size + recipe.size // 64 + BLOCK_BYTES >= _LARGE  # and what wrappings may add to it
+    outermost = len(names) + 1 - len(meters)
+    for layer in range(len(names) - 1, outermost - 1, -1):
+        wrap, inside = recipe.wraps[layer], names[layer + 1 :]
+        name = f"{mark(run_id)}.{extension(pattern, inside)}"
+        context = Context(name, f"{run_id} {len(inside)}", is_large, wrap.options)
+        content = meters[layer - outermost].passed(WRAPPINGS[wrap.name].wrapped(content, context))
     return content
 
 

@@ -20,7 +20,7 @@ from pytest_fileflow.payload.pattern import BLOCK_BYTES, Pattern, any_size
 from pytest_fileflow.payload.tally import Tally
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from pytest_fileflow.payload.fields import Field, Table
 
@@ -107,18 +107,17 @@ class _Writer:
             return
         yield self._head
         left = size - len(self._head)
+        before, between = self._format.opening, self._format.separator
+        ending = self._format.closing + self._table.newline
         for index in itertools.count():
             columns = self._block(run_id, index, min(self._rows, left // self._shortest + 1))
-            rows = [self._line(row) for row in zip(*columns, strict=True)]
-            block = "".join(rows).encode(self._table.encoding)
+            rows = list(map(between.join, zip(*columns, strict=True)))
+            block = f"{before}{(ending + before).join(rows)}{ending}".encode(self._table.encoding)
             if len(block) + self._reserve > left:
-                yield self._end(run_id, columns, rows, left)
+                yield self._end(run_id, columns, [f"{before}{row}{ending}" for row in rows], left)
                 return
             yield block
             left -= len(block)
-
-    def _line(self, row: Iterable[str]) -> str:
-        return f"{self._format.row(row)}{self._table.newline}"
 
     def _end(self, run_id: str, columns: Sequence[Sequence[str]], rows: Sequence[str], left: int) -> bytes:
         """Return as many rows as there is room for, and the last one, ``left`` bytes together."""
@@ -133,9 +132,9 @@ class _Writer:
             fitting += 1
         last = [column[fitting] for column in columns]
         last[self._table.filler] = self._filled(mark(run_id))
-        missing = (left - self._length(self._line(last))) // self._table.unit
-        last[self._table.filler] = self._filled(mark(run_id) + "x" * missing)
-        return ("".join(rows[:fitting]) + self._line(last)).encode(self._table.encoding)
+        missing = left - self._length(self._format.row(last) + self._table.newline)
+        last[self._table.filler] = self._filled(mark(run_id) + "x" * (missing // self._table.unit))
+        return f"{''.join(rows[:fitting])}{self._format.row(last)}{self._table.newline}".encode(self._table.encoding)
 
     def _filled(self, text: str) -> str:
         filler = self._table.filler or 0
@@ -158,7 +157,7 @@ class _Writer:
         drawn = int.from_bytes(keystream(run_id, turn * length, length)[: count * 2], "little")
         places = drawn & int.from_bytes((cells.POOL - 1).to_bytes(2, "little") * count, "little")
         chosen = struct.unpack(f"<{count}H", places.to_bytes(count * 2, "little"))
-        return [pool[place] for place in chosen]
+        return list(map(pool.__getitem__, chosen))
 
     def _unpooled(self, field: Field, run: str, numbers: range) -> Sequence[str]:
         if field.type != "id":
@@ -168,9 +167,11 @@ class _Writer:
         digits = max(1, width - len(field.prefix))
         numbers = range(numbers.start + field.start, numbers.stop + field.start)
         if is_fixed:  # a number that has outgrown its width begins anew
-            return [f"{field.prefix}{number % 10**digits:0{digits}d}" for number in numbers]
-        before, _, after = self._format.cell(field, field.prefix + _NUMBER).partition(_NUMBER)
-        return [f"{before}{number:0{digits}d}{after}" for number in numbers]
+            layout, limit = f"{field.prefix.replace('%', '%%')}%0{digits}d", 10**digits
+            return [layout % (number % limit) for number in numbers]
+        around = self._format.cell(field, field.prefix + _NUMBER).replace("%", "%%")
+        layout = around.replace(_NUMBER, f"%0{digits}d")
+        return [layout % number for number in numbers]
 
 
 def _rows_a_block(longest: int) -> int:
