@@ -68,6 +68,7 @@ def fixed(*fields: dict, **testdata: object) -> dict:
 
 WRONG = [
     # options and patterns
+    ({"pattern": "gzip"}, '.pattern  unknown pattern "gzip": it lies around a pattern, as in wrap: [gzip]'),
     ({"fields": [TEXT]}, '.fields  fields is for the patterns csv, jsonl and fixedwidth, not for pattern "random"'),
     ({"pattern": "jsonl", "delimiter": ";"}, ".delimiter  delimiter is for the pattern csv, not for jsonl"),
     ({"pattern": "jsonl", "header": True}, ".header  header is for the patterns csv and fixedwidth: jsonl has none"),

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 _LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
 _FINE = "is not replaced (fine with --fileflow-sandbox)"
 
+_WRAPPINGS = frozenset({"gzip", "zip", "pgp"})
 _PLAIN = frozenset({"size_bytes", "sizes", "pattern", "filename_prefix", "filename", "delete_after", "tags"})
 NAME_VARIABLES = frozenset({"run_id", "date", "time", "flow_id", "size"})
 _RUN_VARIABLES = frozenset({"run_id", "flow_id", "file.name", "file.size", "file.sha256"})
@@ -338,7 +339,8 @@ def _sizes(
     if not isinstance(name, str) or not name:
         return
     if "pattern" in testdata and name not in patterns:
-        yield Finding(("testdata", "pattern"), f"unknown pattern {quoted(name)}{suggestion(name, patterns)}")
+        hint = f": it lies around a pattern, as in wrap: [{name}]" if name in _WRAPPINGS else suggestion(name, patterns)
+        yield Finding(("testdata", "pattern"), f"unknown pattern {quoted(name)}{hint}")
     size_problem = own or patterns.get(name, _takes_any_size)
     for path, value in _given_sizes(testdata):
         try:
