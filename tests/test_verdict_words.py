@@ -29,45 +29,50 @@ def transfer_invoker():
 
 
 def reports(suite, *arguments):
-    """Run the suite; return the run's record, and all the texts in which its verdict is said."""
+    """Run the suite; return, by flow id, a run's record, all the texts in which its verdict is said, and its line."""
     result = suite.run_apart("flows", "--html=report.html", "--junitxml=junit.xml", *arguments)
-    (record,) = suite.records()
-    (folder,) = (suite.path / "fileflow-results").glob("results/*/*/run_id=*")
     page = (suite.path / "report.html").read_text(encoding="utf-8")
     blob = html.unescape(re.search(r'data-jsonblob="([^"]*)"', page).group(1))
-    (case,) = ET.parse(suite.path / "junit.xml").iter("testcase")
-    (test,) = (run for runs in json.loads(blob)["tests"].values() for run in runs)
-    return (
-        record,
-        {
+    tests = {name: run for name, (run,) in json.loads(blob)["tests"].items()}
+    cases = {case.get("name"): case for case in ET.parse(suite.path / "junit.xml").iter("testcase")}
+    told = {}
+    for record in suite.records():
+        flow_id = record["flow_id"]
+        (folder,) = (suite.path / "fileflow-results").glob(f"results/*/flow_id={flow_id}/run_id=*")
+        (test,) = (run for name, run in tests.items() if f"::{flow_id}[" in name)
+        case = cases[f"{flow_id}[4KiB]"]
+        texts = {
             "terminal": result.stdout.str(),
             "junit body": case.find("failure").text,
             "junit": "\n".join(fact.get("value") for fact in case.iter("property")),
             "html": test["extras"][0]["content"] if test["extras"] else "",
             "summary": (folder / "summary.txt").read_text(encoding="utf-8"),
-        },
-        case.find("failure").get("message"),
-    )
+        }
+        told[flow_id] = (record, texts, case.find("failure").get("message"))
+    return told
 
 
-@pytest.mark.parametrize("behaviour", ["drop", "truncate", "flip", "error"])
 @pytest.mark.parametrize("more", [(), ("--self-contained-html", "-n", "2")], ids=["plain", "self-contained-n2"])
-def test_cause_reason_and_hint_are_the_same_everywhere(suite, behaviour, more):
-    suite.add("flows/acme.json", flow("acme", behaviour))
-    record, texts, message = reports(suite, *more)
-    assert record["outcome"] == "failed"
-    for place, text in texts.items():
-        said = html.unescape(text) if place == "html" else text
-        for name in ("cause", "reason", "hint"):
-            assert record[name] in said, f"{name} in {place}"
-    assert message == f"{record['cause']}: {record['reason']}"
+def test_cause_reason_and_hint_are_the_same_everywhere(suite, more):
+    behaviours = ("drop", "truncate", "flip", "error")
+    for behaviour in behaviours:
+        suite.add(f"flows/{behaviour}.json", flow(behaviour, behaviour))
+    told = reports(suite, *more)
+    assert set(told) == set(behaviours)
+    for flow_id, (record, texts, message) in told.items():
+        assert record["outcome"] == "failed"
+        for place, text in texts.items():
+            said = html.unescape(text) if place == "html" else text
+            for name in ("cause", "reason", "hint"):
+                assert record[name] in said, f"{flow_id}: {name} in {place}"
+        assert message == f"{record['cause']}: {record['reason']}"
 
 
 @pytest.mark.parametrize("more", [(), ("--self-contained-html", "-n", "2")], ids=["plain", "self-contained-n2"])
 def test_hostile_text_is_escaped_and_cut_everywhere(suite, more):
     suite.add("flows/acme.json", flow("acme"))
     suite.add("flows/conftest.py", text=CONFTEST)
-    record, texts, message = reports(suite, *more)
+    record, texts, message = reports(suite, *more)["acme"]
     assert record["cause"] == "trigger.function_error"
     assert record["reason"].startswith('the function said <script>alert("1")</script> & \\x1b[2J\\nFAILED \\u202eevil')
     assert len(record["reason"]) < SENTENCE_LETTERS + 100
@@ -83,7 +88,12 @@ def test_hostile_text_is_escaped_and_cut_everywhere(suite, more):
     assert "alert(&quot;1&quot;)" in texts["html"]
 
 
-@pytest.mark.parametrize("environment", [{}, {"CI": "true"}], ids=["by hand", "in CI"])
+# That a worker's words come whole to the controller has nothing to do with how pytest cuts them there.
+@pytest.mark.parametrize(
+    ("workers", "environment"),
+    [((), {}), ((), {"CI": "true"}), (("-n", "2"), {"CI": "true"})],
+    ids=["by hand", "in CI", "in CI, n2"],
+)
 def test_pytests_own_summary_says_the_one_line(suite, monkeypatch, workers, environment):
     for name in ("CI", "BUILD_NUMBER"):
         monkeypatch.delenv(name, raising=False)
