@@ -12,7 +12,7 @@ import pytest
 
 from pytest_fileflow.errors import FunctionFailed
 from pytest_fileflow.invoke import Started
-from pytest_fileflow.model import S3Location
+from pytest_fileflow.model import S3Location, SftpLocation
 from tests.support.memory import MemoryEndpoint, SharedStorage, World
 
 CONFTEST = "from tests.support.inner import *\n"
@@ -38,6 +38,11 @@ DAMAGE = {
 @pytest.fixture(scope="session")
 def s3_endpoint():
     return lambda **fields: MemoryEndpoint(S3Location(**fields), WORLD.storage)
+
+
+@pytest.fixture(scope="session")
+def sftp_endpoint():  # the plugin's own would import boto3 and paramiko, for flows that have neither
+    return lambda **fields: MemoryEndpoint(SftpLocation(**fields), WORLD.storage)
 
 
 @pytest.fixture(scope="session")
