@@ -13,7 +13,16 @@ from tests.support import inner
 
 # An inner pytest in this process forgets what it imported; what stands on an extension cannot be imported twice.
 CIPHERS = "cryptography.hazmat.primitives.ciphers"
-for name in (CIPHERS, f"{CIPHERS}.algorithms", f"{CIPHERS}.modes", "jsonschema_rs", "yaml"):
+# Nor need what is large be read again for each of them.
+LARGE = (
+    "boto3",
+    "botocore.session",
+    "paramiko",
+    "xdist.dsession",
+    "pytest_fileflow.launcher",
+    "pytest_fileflow.config",
+)
+for name in (CIPHERS, f"{CIPHERS}.algorithms", f"{CIPHERS}.modes", "jsonschema_rs", "yaml", *LARGE):
     importlib.import_module(name)
 
 if TYPE_CHECKING:
