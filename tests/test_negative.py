@@ -255,9 +255,10 @@ def test_a_host_key_that_is_not_trusted_keeps_its_cause(sftp: Bench, server: Ope
     assert told(sftp.try_it("wrong_key", server.location(host_key=pin)))[:2] == ("failed", "hostkey.mismatch")
 
 
-def test_a_secret_that_cannot_be_read_is_not_the_servers_refusal(server: OpenSsh) -> None:
+@pytest.mark.parametrize("evidence", [{"aws_code": "AccessDenied"}, {"secret_arn": "file:/run/secrets/acme"}])
+def test_a_secret_that_cannot_be_read_is_not_the_servers_refusal(server: OpenSsh, evidence: dict[str, object]) -> None:
     def denied(_: str) -> Credentials:
-        raise errors.AccessDenied("secretsmanager:GetSecretValue was denied", evidence={"aws_code": "AccessDenied"})
+        raise errors.AccessDenied("reading the secret was denied", evidence=evidence)
 
     bench = Bench()
     bench.sessions = SshSessions(denied, known_hosts=())
