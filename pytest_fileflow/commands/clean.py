@@ -114,7 +114,8 @@ def _ends() -> Iterator[Ends]:
     from pytest_fileflow.secret import Secrets
 
     clients = AwsClients(boto3.Session())
-    ssh = SshSessions(Secrets(clients).credentials)
+    secrets = Secrets(clients)
+    ssh = SshSessions(secrets.credentials, renewed=secrets.renewed)
     try:
         yield Ends(clients, ssh)
     finally:
