@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pytest_fileflow.model import Latency
+from pytest_fileflow.model import Latency, SftpLocation
 
 if TYPE_CHECKING:
     from pytest_fileflow.model import Flow, Stat
@@ -22,29 +22,47 @@ USUAL_FROM, USUAL_TO = 0.5, 1.5
 USUAL_SHARE = 0.02
 # A file that is longer than expected does not shrink again; it is judged once it stopped growing.
 OVERSIZE_SETTLE_SECONDS = 2.0
+# A file whose size nobody knows beforehand is whole when it no longer grows: on a server it may just pause, and at
+# S3, where an object is whole as soon as it is seen, one more look shows that it stays.
+UNKNOWN_SETTLE_SECONDS = 2.0
+UNKNOWN_SETTLE_SECONDS_S3 = FASTEST_SECONDS
 
 
 @dataclass(frozen=True)
 class Expectation:
-    """What is awaited: sizes in bytes, times in seconds after the trigger."""
+    """What is awaited: sizes in bytes, times in seconds after the trigger.
 
-    size: int
+    ``size`` is None where it cannot be known: then a file is whole that is not empty and no longer changes.
+    """
+
+    size: int | None
     tolerance: int
     settle: float
     slo: float
     give_up: float
 
     @classmethod
-    def of(cls, flow: Flow, size: int) -> Expectation:
+    def of(cls, flow: Flow, size: int | None) -> Expectation:
         """Return what a flow's config asks of a file of this size."""
-        rules = flow.validation
+        rules, least = flow.validation, 0.0
+        if size is None:
+            is_shown_early = isinstance(flow.target, SftpLocation)
+            least = UNKNOWN_SETTLE_SECONDS if is_shown_early else UNKNOWN_SETTLE_SECONDS_S3
         return cls(
             size,
             rules.size_tolerance_bytes,
-            rules.post_arrival_wait_seconds,
+            max(rules.post_arrival_wait_seconds, least),
             rules.expect_within_seconds,
             flow.give_up_seconds,
         )
+
+    def is_whole(self, stat: Stat) -> bool:
+        """Tell whether a file of this size may be whole."""
+        return stat.size > 0 if self.size is None else abs(stat.size - self.size) <= self.tolerance
+
+    def is_too_long(self, stat: Stat) -> bool:
+        """Tell whether a file is longer than it may be, as far as that is known."""
+        return self.size is not None and stat.size > self.size + self.tolerance
 
 
 @dataclass(frozen=True)
@@ -113,7 +131,7 @@ class Arrival:
             # Whole, and only its stability is still watched: that is not cut short by the deadline,
             # but a file that never comes to rest is given up.
             return self._give_up(answered - self.expected.settle - OVERSIZE_SETTLE_SECONDS)
-        if self._too_long(stat) and stable >= max(self.expected.settle, OVERSIZE_SETTLE_SECONDS):
+        if self.expected.is_too_long(stat) and stable >= max(self.expected.settle, OVERSIZE_SETTLE_SECONDS):
             return Oversize(stat, answered)
         return self._give_up(answered)
 
@@ -159,16 +177,18 @@ class Arrival:
         if (before and (before.size, before.version)) != (stat and (stat.size, stat.version)):
             self._changed = answered
             self._changes += stat is not None
-        full = stat is not None and abs(stat.size - self.expected.size) <= self.expected.tolerance
-        if not full:
+        whole = stat is not None and self.expected.is_whole(stat)
+        if not whole or self._grew(stat):
             self._full_at = None
-        elif self._full_at is None:
+        if whole and self._full_at is None:
             self._full_at, self._full_after = answered, self._asked
             self._seen_full = True
         self._stat, self._asked = stat, asked
 
-    def _too_long(self, stat: Stat) -> bool:
-        return stat.size > self.expected.size + self.expected.tolerance
+    def _grew(self, stat: Stat | None) -> bool:
+        """Tell whether a file of unknown size has another one than at the last look: it was not whole then."""
+        before = self._stat
+        return self.expected.size is None and before is not None and stat is not None and before.size != stat.size
 
     def _arrived(self, stat: Stat) -> Arrived:
         at = self._full_at if self._full_at is not None else self._changed

@@ -79,6 +79,11 @@ _TABLE = (
         "Look for a cache or a fixed file name in the transfer.",
     ),
     Cause(
+        "content.unchanged",
+        "arrived as it was sent, where the flow should have wrapped or unwrapped it",
+        "See whether the step that compresses, encrypts or unpacks ran at all, and on this file.",
+    ),
+    Cause(
         "duplicate",
         "delivered more than once",
         "Look for retries of an asynchronous invocation, or two triggers.",
@@ -238,6 +243,11 @@ CHECK_HINTS: Mapping[str, str] = {
     "gzip": "See whether the transfer writes gzip to its end, and nothing after it; a text-mode copy damages it too.",
     "zip": "See what the transfer packs, and whether it closes the archive: its directory is written last.",
     "pgp": "Compare the key that the transfer encrypts for, and the one it signs with, with those of the receiver.",
+    "kms": "Compare the key that the transfer's upload names, or the bucket's default key, with the configured one.",
+    "metadata": "Look at what the transfer's upload sets: a copy through a client keeps no metadata by itself.",
+    "renamed": "Compare the transfer's naming rule with the name that was expected.",
+    "sidecars": "See whether the transfer takes the sidecars along, and all of one run together.",
+    "tags": "Look at what the transfer's upload sets, and whether it may: tags take s3:PutObjectTagging.",
 }
 """Where to look first when a further check that comes with the package fails."""
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from pytest_fileflow import reach, steps
 from pytest_fileflow.arrival import Arrival, Arrived, Expectation, GaveUp, Oversize
+from pytest_fileflow.due import Due, name_due
 from pytest_fileflow.errands import Errands
 from pytest_fileflow.errors import FileflowError, Interrupted, NetworkError
 from pytest_fileflow.flight import Flight, Gate, Limits, Plan
@@ -260,7 +261,7 @@ class Engine:
         try:
             flight.stop_if_cancelled("the transfer was triggered")
             run = flight.run = flight.run or steps.prepare(flight.case, tools, flight.attempt)
-            steps.check_means(flow, run, tools)
+            steps.require_checks(flow, run, tools)
             flight.stop_if_cancelled("the transfer was triggered")
             run = flight.run = steps.enter_ledger(flow, run)
             self._logbook.enter(flight.key, flight.case, run)
@@ -345,12 +346,13 @@ class Engine:
 
     def _await(self, flight: Flight, run: Run, moment: float) -> None:
         flight.triggered = moment
-        flight.arrival = Arrival(Expectation.of(flight.case.flow, run.file.size), moment, flight.usual)
+        expected = Expectation.of(flight.case.flow, Due.of(flight.case.flow, run).size)
+        flight.arrival = Arrival(expected, moment, flight.usual)
         self._watch(flight, run, flight.arrival)
 
     def _watch(self, flight: Flight, run: Run, arrival: Arrival) -> None:
         flight.target = flight.tools.endpoint(flight.case.flow.target)
-        told = Awaited(run.file.name, arrival, lambda outcome: self._told(flight, outcome))
+        told = Awaited(name_due(flight.case.flow, run), arrival, lambda outcome: self._told(flight, outcome))
         self._watcher.add(flight.target, told)
         if flight.cancelled.is_set():  # cancelled between the last look at the flag and now
             self._cancel(flight)
@@ -376,7 +378,7 @@ class Engine:
         run = flight.run or steps.unprepared(flight.case, flight.attempt)
         try:
             if flight.target is not None:
-                self._watcher.remove(flight.target, run.file.name)
+                self._watcher.remove(flight.target, name_due(flight.case.flow, run).text)
             run = judged(flight.case.flow, run, outcome, flight.tools)
         except Changed:
             if self._watch_again(flight, run):

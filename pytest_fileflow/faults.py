@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from pytest_fileflow.causes import FURTHER_CHECK
 from pytest_fileflow.suggest import nearest
+from pytest_fileflow.transforms import WILDCARD, companions, is_transforming, renaming
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from pytest_fileflow.model import Flow, Location, Side
 
@@ -23,7 +25,7 @@ class FaultKind:
     ``ends`` are the types of end it is possible at. ``unit`` says what a fault's amount means, and
     ``amount`` is its default; it is ``least`` or more, and less than ``below``. ``bytes_needed`` is the
     size of the smallest file that shows it. ``cause`` is the contract's; None where a good transfer
-    must still pass. In a given flow another cause may show first: :func:`expected_cause`.
+    must still pass. In a given flow another cause may show first: :mod:`~pytest_fileflow.caught`.
     """
 
     name: str
@@ -85,6 +87,12 @@ _TABLE = (
     FaultKind("gzip", "the file was compressed", "content.recompressed"),
     FaultKind("reencode", "the bytes were taken for Latin-1 and written as UTF-8", "content.reencoded", bytes_needed=1),
     FaultKind("stale", "the bytes and the manifest are those of an earlier run", "content.stale", bytes_needed=1),
+    FaultKind(
+        "as_sent",
+        "the file is delivered as it was sent: not wrapped or unwrapped, and not renamed",
+        "content.unchanged",
+    ),
+    FaultKind("bare", "no sidecars, tags or metadata come along", FURTHER_CHECK),
     FaultKind("misplace", "the file is delivered to another folder", "missing.misplaced"),
     FaultKind("rename", "the file is delivered under another name", "missing.renamed"),
     FaultKind("duplicate", "the file is delivered twice", "duplicate"),
@@ -199,6 +207,8 @@ class Fault:
         kind = self.kind
         if kind.part == "endpoint":
             return None if self.side_in(flow) else self._no_end(flow)
+        if self.name in _NEEDS:
+            return _NEEDS[self.name](flow)
         largest = max((variant.size for variant in flow.testdata.variants), default=0)
         needed = int(self.amount or 0) + 1 if self.name == "bit_flip" else kind.bytes_needed
         if largest < needed:
@@ -224,62 +234,27 @@ class Fault:
         return f"{self.name} is a fault of {ends} ends{more}; {where} of {flow.flow_id} {is_not} such"
 
 
-def expected_cause(fault: Fault, flow: Flow) -> str | None:
-    """Return the cause by which a possible fault must be caught in a flow; None where the run must still pass."""
-    by_part = {"transfer": _of_transfer, "function": _of_function, "endpoint": _of_end}
-    return by_part[fault.kind.part](fault, flow)
-
-
-_SAME_SIZE = frozenset(("bit_flip", "block_swap", "zeros", "stale"))
-_BOM_BYTES = 3
-# What the tester's first look at a target does not show: only a write does.
-_SHOWN_BY_WRITING = frozenset(("read_only_directory", "disk_full", "denied_kms_key", "connection_reset"))
-
-
-def _of_transfer(fault: Fault, flow: Flow) -> str | None:
-    if flow.validation.checksum == "none" and _size_change(fault, flow) <= flow.validation.size_tolerance_bytes:
-        return None  # nobody looks at the bytes, and so many more or fewer are allowed
-    if fault.name == "delay":
-        return _of_time(fault.quantity, flow, "trigger.timeout" if _is_called(flow) else "missing.not_picked_up")
-    # At S3 nothing appears before its end; then all that a function shows which is waited for is that it goes on.
-    unfinished = "trigger.timeout" if flow.target.type == "S3" and _is_called(flow) else "partial.truncated"
-    if fault.name == "slow_writer":
-        return _of_time(fault.quantity, flow, unfinished)
-    return unfinished if fault.name == "stalled_writer" else fault.kind.cause
-
-
-def _size_change(fault: Fault, flow: Flow) -> float:
-    """Return by how many bytes a fault changes the largest file; infinity where that is not known beforehand."""
-    amount = fault.quantity or 0
-    if fault.name == "truncate":
-        return max(variant.size for variant in flow.testdata.variants) * (1 - amount)
-    changes = {**dict.fromkeys(_SAME_SIZE, 0.0), "bom": float(_BOM_BYTES), "oversize": amount}
-    return changes.get(fault.name, float("inf"))
-
-
-def _of_function(fault: Fault, flow: Flow) -> str | None:
-    # What the tester does not start itself just does not happen.
-    return fault.kind.cause if flow.transfer.mode == "invoke" else "missing.not_picked_up"
-
-
-def _of_end(fault: Fault, flow: Flow) -> str | None:
-    written_by_tester = fault.side_in(flow) == "source" or flow.contract.probe_target
-    if fault.name in _SHOWN_BY_WRITING and not written_by_tester:
-        return "trigger.function_error" if flow.transfer.mode == "invoke" else "missing.not_picked_up"
-    return fault.kind.cause
-
-
-def _of_time(seconds: float | None, flow: Flow, never: str) -> str | None:
-    if seconds is None:
-        return "late"
-    if seconds < flow.validation.expect_within_seconds:
+def _cannot_be_as_sent(flow: Flow) -> str | None:
+    if is_transforming(flow) or renaming(flow):
         return None
-    return "late" if seconds < flow.give_up_seconds else never
+    return f"as_sent is what {flow.flow_id} is for: it neither wraps nor unwraps nor renames"
 
 
-def _is_called(flow: Flow) -> bool:
-    """Return whether somebody waits for the function to return."""
-    return flow.transfer.mode == "invoke" and flow.transfer.invocation == "RequestResponse"
+def _cannot_be_bare(flow: Flow) -> str | None:
+    return None if companions(flow) else f"bare changes nothing that {flow.flow_id} has a check for"
+
+
+def _cannot_be_renamed(flow: Flow) -> str | None:
+    if (renaming(flow) or "").startswith(WILDCARD):
+        return f"rename puts something before the name, which in {flow.flow_id} may begin with anything"
+    return None
+
+
+_NEEDS: Mapping[str, Callable[[Flow], str | None]] = {
+    "as_sent": _cannot_be_as_sent,
+    "bare": _cannot_be_bare,
+    "rename": _cannot_be_renamed,
+}
 
 
 def _amount(text: str, kind: FaultKind, number: str) -> float:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pytest_fileflow import diagnosis, steps
 from pytest_fileflow.arrival import Arrived, GaveUp, Oversize
 from pytest_fileflow.errors import FileflowError, InvokeTimeout, TesterBug
-from pytest_fileflow.streams import Changed
+from pytest_fileflow.streams import Changed, delivered
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -50,7 +50,7 @@ def judged(flow: Flow, run: Run, outcome: Decision | FileflowError, tools: Tools
 def judged_at_last(flow: Flow, run: Run, outcome: Decision | FileflowError, tools: Tools) -> Run:
     """Judge a file that changed while it was verified, now that its time is over: whole, gone, or never at rest."""
     try:
-        stat = tools.endpoint(flow.target).stat(run.file.name)
+        stat = delivered(flow, run, tools)
         if stat is not None and isinstance(outcome, Arrived):
             try:
                 return judged(flow, run, dataclasses.replace(outcome, stat=stat), tools)

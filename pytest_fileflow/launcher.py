@@ -16,6 +16,7 @@ from pytest_fileflow.bounds import Cost
 from pytest_fileflow.checks.chain import no_credentials
 from pytest_fileflow.clock import Clock
 from pytest_fileflow.collection import CASE
+from pytest_fileflow.due import name_due
 from pytest_fileflow.engine import Engine
 from pytest_fileflow.errors import Interrupted, OverBudget
 from pytest_fileflow.flight import Limits, Plan
@@ -302,7 +303,8 @@ class Launcher:
         self._begun.setdefault(run.flow_id, deque(maxlen=OTHER_RUNS)).appendleft(run.run_id)
         lost = verdict_of(Interrupted("the process that carried out this run was lost, and nobody cleaned up after it"))
         locations = {"source": case.flow.source, "target": case.flow.target}
-        left = tuple(locations[side].uri(name) for side, name in run.written)
+        names = [*run.written, *([("target", due.text)] if (due := name_due(case.flow, run)).exact is None else [])]
+        left = tuple(locations[side].uri(name) for side, name in names)
         record = make_record(case, dataclasses.replace(run, verdict=lost, residue=left))
         self._part.ledger.enter(Entry(str(key), run, {**record, **self._circumstances(case)}))
 

@@ -101,7 +101,10 @@ class CheckSpec:
 
 @dataclass(frozen=True)
 class Validation:
-    """What a good transfer looks like. All times are seconds, measured from the trigger."""
+    """What a good transfer looks like. All times are seconds, measured from the trigger.
+
+    ``unwraps`` are the layers of the payload that the flow takes off, from the outside in.
+    """
 
     expect_within_seconds: float = 300.0
     grace_seconds: float = 30.0
@@ -109,6 +112,7 @@ class Validation:
     size_tolerance_bytes: int = 0
     post_arrival_wait_seconds: float = 0.0
     checks: tuple[CheckSpec, ...] = ()
+    unwraps: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -264,6 +268,19 @@ class Inside:
     sha256: str
 
 
+SIDECAR_ENDINGS = (".sha256", ".manifest.json")
+
+
+def data_file_of(name: str) -> str:
+    """Return the name of the file that a sidecar is about; any other name as it is.
+
+    >>> data_file_of("a.csv.sha256"), data_file_of("a.csv")
+    ('a.csv', 'a.csv')
+    """
+    ending = next((ending for ending in SIDECAR_ENDINGS if name.endswith(ending)), "")
+    return name.removesuffix(ending)
+
+
 @dataclass(frozen=True)
 class Recipe:
     """What the bytes of a run follow from, beside its run id: plain JSON values, to make them again anywhere.
@@ -328,12 +345,12 @@ def sidecar_names(name: str) -> tuple[str, str]:
     >>> sidecar_names("a.csv")
     ('a.csv.sha256', 'a.csv.manifest.json')
     """
-    endings = (".sha256", ".manifest.json")
-    room = NAME_BYTES - max(map(len, endings))
+    digest, manifest = SIDECAR_ENDINGS
+    room = NAME_BYTES - max(map(len, SIDECAR_ENDINGS))
     if len(name.encode()) > room:
         mark = f"{hashlib.sha256(name.encode()).hexdigest()[:16]}~"
         name = mark + name.encode()[len(mark) - room :].decode(errors="ignore")
-    return f"{name}{endings[0]}", f"{name}{endings[1]}"
+    return f"{name}{digest}", f"{name}{manifest}"
 
 
 @dataclass(frozen=True)

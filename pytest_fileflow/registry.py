@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Generic, TypeVar
@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from pytest_fileflow.suggest import nearest
 
 if TYPE_CHECKING:
-    from pytest_fileflow.checks import Expected, Layer, StreamCheck
-    from pytest_fileflow.model import CheckSpec
+    from pytest_fileflow.checks import Expected, Layer, PlaceCheck, StreamCheck
     from pytest_fileflow.payload import Pattern
 
 # From the options in the config and what should have arrived.
-CheckFactory = Callable[[Mapping[str, object], "Expected"], "StreamCheck | Layer"]
+CheckFactory = Callable[[Mapping[str, object], "Expected"], "StreamCheck | Layer | PlaceCheck"]
 T = TypeVar("T")
 
 
@@ -88,19 +87,6 @@ class Registry:
         """Return the factory of a further check."""
         return self._checks.get(name)
 
-    def make_checks(self, specs: Iterable[CheckSpec], expected: Expected) -> list[tuple[str, StreamCheck | Layer]]:
-        """Return the checks that a flow asks for, by name; where one cannot be made, those before it are closed."""
-        from pytest_fileflow.checks import Chain
-
-        made: list[tuple[str, StreamCheck | Layer]] = []
-        try:
-            for spec in specs:
-                made.append((spec.name, self.check_for(spec.name)(spec.options, expected)))  # noqa: PERF401
-        except BaseException:
-            Chain(made).close()
-            raise
-        return made
-
     def pattern_names(self) -> tuple[str, ...]:
         """Return the names of the registered payload patterns, sorted."""
         return self._patterns.names()
@@ -126,7 +112,10 @@ def register_builtin_patterns(registry: Registry) -> None:
         registry.payload(pattern)
 
 
-BUILTIN_CHECKS = ("rows", "csv_header", "jsonl", "fixedwidth", "encoding", "gzip", "zip", "pgp")
+BUILTIN_CHECKS = (
+    *("rows", "csv_header", "jsonl", "fixedwidth", "encoding", "gzip", "zip", "pgp"),
+    *("kms", "metadata", "renamed", "sidecars", "tags"),
+)
 
 
 def register_builtin_checks(registry: Registry) -> None:
@@ -135,8 +124,8 @@ def register_builtin_checks(registry: Registry) -> None:
         registry.check(name, partial(_make_check, name))
 
 
-def _make_check(name: str, options: Mapping[str, object], expected: Expected) -> StreamCheck | Layer:
+def _make_check(name: str, options: Mapping[str, object], expected: Expected) -> StreamCheck | Layer | PlaceCheck:
     from importlib import import_module
 
-    made: StreamCheck | Layer = import_module(f"pytest_fileflow.checks.{name}").make(options, expected)
+    made: StreamCheck | Layer | PlaceCheck = import_module(f"pytest_fileflow.checks.{name}").make(options, expected)
     return made

@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-from pytest_fileflow.faults import FAULTS, Fault, expected_cause
+from pytest_fileflow.caught import expected_cause
+from pytest_fileflow.faults import FAULTS, Fault
 from pytest_fileflow.model import NO_FILE, Case, Rehearsal, S3Location, Variant
 
 if TYPE_CHECKING:

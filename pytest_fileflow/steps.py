@@ -8,25 +8,49 @@ from __future__ import annotations
 
 import dataclasses
 import io
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
-from pytest_fileflow import checks, diagnosis, payload, seeds, template
+from pytest_fileflow import payload, seeds, template
 from pytest_fileflow.clock import Clock, format_stamp
-from pytest_fileflow.diagnosis import copies
+from pytest_fileflow.due import Due, name_due
 from pytest_fileflow.endpoints import Upload, delete_all, put_all
 from pytest_fileflow.errors import CleanupResidue, ConfigInvalid, FileflowError, FlowError, StorageFailed
-from pytest_fileflow.model import PASSED, CheckResult, Observed, PayloadFile, Recipe, Run, S3Location, Verdict
-from pytest_fileflow.streams import Changed, open_payload, pattern_of, read
+from pytest_fileflow.model import (
+    PASSED,
+    Inside,
+    PayloadFile,
+    Recipe,
+    Run,
+    S3Location,
+    Verdict,
+    data_file_of,
+    sidecar_names,
+)
+from pytest_fileflow.streams import delivered, manifest, open_payload, pattern_of, sidecar_contents
+from pytest_fileflow.verifying import require_checks, verify
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pytest_fileflow.arrival import Arrived
-    from pytest_fileflow.endpoints import Endpoint
-    from pytest_fileflow.model import Case, Flow, Location, Side, Stat
+    from pytest_fileflow.model import Case, Flow, Location, Side
     from pytest_fileflow.streams import Tools
 
-SECOND_LOOK_SECONDS = 2.0  # SFTP's modification time has a resolution of one second
+__all__ = [
+    "check_target",
+    "clean_up",
+    "enter_ledger",
+    "manifest",
+    "prepare",
+    "prepare_errand",
+    "require_checks",
+    "seed",
+    "template_variables",
+    "trigger",
+    "trigger_name",
+    "unprepared",
+    "verdict_of",
+    "verify",
+]
 
 
 NO_DIGEST = "0" * 64
@@ -36,20 +60,28 @@ NO_DIGEST = "0" * 64
 def prepare(case: Case, tools: Tools, attempt: int = 1, run_id: str | None = None, *, is_planned: bool = False) -> Run:
     """Name the run and its file, and make its SHA-256, unless it is only planned. Nothing is sent.
 
-    Raises ConfigInvalid where the file name or size cannot be made.
+    Raises ConfigInvalid where the file name or size cannot be made, or what is due of it cannot be told.
     """
     flow, now = case.flow, tools.clock.utc()
     run_id = run_id or payload.new_run_id()
     recipe = _recipe(case, tools, is_planned=is_planned)
     pattern = pattern_of(recipe, tools)
     name = payload.file_name(flow.testdata, pattern, flow_id=flow.flow_id, run_id=run_id, size=recipe.size, now=now)
-    made = payload.Measured(recipe.size, NO_DIGEST) if is_planned else payload.measure(recipe, pattern, run_id)
+    made = _foreseen(recipe) if is_planned else payload.measure(recipe, pattern, run_id)
     plain = not recipe.options and not recipe.wraps
     file = PayloadFile(
         name, made.size, made.sha256, recipe.pattern, made.inside, made.rows, made.header, None if plain else recipe
     )
     run = Run(run_id, flow.flow_id, case.label, flow.direction, attempt, file)
-    return run.with_stamp("begun", format_stamp(now)).with_stamp("prepared", tools.clock.stamp())
+    run = run.with_stamp("begun", format_stamp(now)).with_stamp("prepared", tools.clock.stamp())
+    Due.of(flow, run)  # what cannot be told is known before anything is sent
+    return run
+
+
+def _foreseen(recipe: Recipe) -> payload.Measured:
+    """Return, for a plan, what a recipe would make: no bytes are, so sizes are those of what is wrapped."""
+    inside = tuple([Inside(wrap.name, recipe.size, NO_DIGEST) for wrap in recipe.wraps])
+    return payload.Measured(recipe.size, NO_DIGEST, inside)
 
 
 def _recipe(case: Case, tools: Tools, *, is_planned: bool) -> Recipe:
@@ -74,26 +106,11 @@ def unprepared(case: Case, attempt: int) -> Run:
     return run.with_stamp("failed", Clock().stamp())
 
 
-def manifest(run: Run) -> bytes:
-    """Return the manifest that is written beside the file, and kept with the results."""
-    return payload.manifest(
-        flow_id=run.flow_id,
-        run_id=run.run_id,
-        case=run.case,
-        file=run.file,
-        created_utc=run.timeline["prepared"],
-    )
-
-
 def check_target(flow: Flow, run: Run, tools: Tools) -> None:
     """Look at the target before anything is sent: a login or permission that fails there is known at once."""
-    if tools.endpoint(flow.target).stat(run.file.name) is not None:
-        raise StorageFailed(f"{flow.target.uri(run.file.name)} was there before it was sent")
-
-
-def check_means(flow: Flow, run: Run, tools: Tools) -> None:
-    """Look, before anything is sent, at what further checks cannot do without: a secret, a program, rows to count."""
-    _further_checks(flow, _expected(flow, run, tools), tools).close()
+    found = delivered(flow, run, tools)
+    if found is not None:
+        raise StorageFailed(f"{flow.target.uri(found.name)} was there before it was sent")
 
 
 def enter_ledger(flow: Flow, run: Run) -> Run:
@@ -102,21 +119,28 @@ def enter_ledger(flow: Flow, run: Run) -> Run:
     So an interrupted step is cleaned up too.
     """
     names = (run.file.name, *run.file.sidecars)
+    due = name_due(flow, run).exact
+    renamed = () if due in (None, run.file.name) else (due, *sidecar_names(due))
     trigger: tuple[tuple[Side, str], ...] = ()
     if flow.transfer.mode == "trigger_file":
         # A transfer that sweeps its source delivers the trigger file as well.
         trigger = (("source", trigger_name(flow, run)), ("target", trigger_name(flow, run)))
-    sides: tuple[Side, ...] = ("source", "target")
-    return dataclasses.replace(run, written=(*((side, name) for side in sides for name in names), *trigger))
+    # A flow that renames may fail to, or rename the data file alone.
+    at_target = (*names, *renamed)
+    written: tuple[tuple[Side, str], ...] = (
+        *(("source", name) for name in names),
+        *(("target", name) for name in at_target),
+        *trigger,
+    )
+    return dataclasses.replace(run, written=written)
 
 
 def seed(flow: Flow, run: Run, tools: Tools) -> Run:
     """Write the sidecars, then the data file, whole, since its appearance may start the transfer."""
     tags = {"flow_id": run.flow_id, "test_run_id": run.run_id, "synthetic": "true"}
-    contents = (payload.sha256_sidecar(run.file.sha256), manifest(run))
     sidecars = (
         Upload(name, io.BytesIO(content), len(content))
-        for name, content in zip(run.file.sidecars, contents, strict=True)
+        for name, content in zip(run.file.sidecars, sidecar_contents(run).values(), strict=True)
     )
     with open_payload(run, tools) as body:
         put_all(tools.endpoint(flow.source), [*sidecars, Upload(run.file.name, body, run.file.size)], tags)
@@ -168,7 +192,7 @@ def template_variables(flow: Flow, run: Run) -> dict[str, str]:
     return {
         **variables,
         **_place("source", flow.source, file.name),
-        **_place("target", flow.target, file.name),
+        **_place("target", flow.target, name_due(flow, run).exact or file.name),
     }
 
 
@@ -189,122 +213,31 @@ def _place(side: str, location: Location, name: str) -> dict[str, str]:
     return {f"{side}.{field}": value for field, value in {**known, "uri": location.uri(name)}.items()}
 
 
-def verify(flow: Flow, run: Run, arrived: Arrived, tools: Tools) -> Run:
-    """Judge what arrived: size, SHA-256, latency, encryption key, further checks; sets the verdict.
-
-    Raises Changed where the file is no longer the one that was seen to arrive.
-    """
-    target = tools.endpoint(flow.target)
-    expected = _expected(flow, run, tools)
-    sha256 = checks.Sha256Check(expected)
-    is_read = flow.validation.checksum == "SHA256" or bool(flow.validation.checks)
-    # Reading holds the file to what was seen; a listing does not tell how an object is encrypted.
-    stat = arrived.stat if is_read and not _asks_for_key(flow) else _still_there(target, arrived.stat)
-    with _further_checks(flow, expected, tools) as further:
-        if is_read:
-            _feed(target, stat, (sha256, further), tools)
-        further_results = further.results()
-    results = [checks.size_check(expected, stat.size)]
-    if flow.validation.checksum == "SHA256":
-        results.append(sha256.result())
-        if not results[-1].passed:
-            _confirm(target, stat, sha256.hexdigest, tools)
-    results.append(checks.latency_check(flow.validation.expect_within_seconds, arrived.latency))
-    results += further_results
-    if isinstance(flow.target, S3Location) and flow.target.kms_key_arn:
-        kms = checks.kms_check(flow.target.kms_key_arn, stat)
-        results += [kms] if kms else []
-    observed = Observed(
-        flow.target.uri(stat.name),
-        stat.size,
-        sha256.hexdigest if flow.validation.checksum == "SHA256" else None,
-    )
-    run = dataclasses.replace(run, observed=observed, latency=arrived.latency, checks=tuple(results))
-    run = run.with_stamp("verified", tools.clock.stamp())
-    intact = all(check.passed or check.name == "latency" for check in results)
-    return judge(flow, _with_copies(flow, run, stat, tools) if intact else run, tools)
-
-
-def _expected(flow: Flow, run: Run, tools: Tools) -> checks.Expected:
-    file = run.file
-    return checks.Expected(
-        file.size,
-        file.sha256,
-        flow.validation.size_tolerance_bytes,
-        file.inside,
-        file.rows,
-        file.header,
-        tools.credentials,
-    )
-
-
-def _further_checks(flow: Flow, expected: checks.Expected, tools: Tools) -> checks.Chain:
-    return checks.Chain(tools.registry.make_checks(flow.validation.checks, expected), expected.inside)
-
-
-def _with_copies(flow: Flow, run: Run, stat: Stat, tools: Tools) -> Run:
-    """Add the check for a second delivery; a folder that cannot be listed gives none."""
-    found = copies.look(flow, run, stat, run.observed.sha256 if run.observed else None, tools)
-    if found is None:
-        return run
-    run = dataclasses.replace(run, checks=(*run.checks, found.check))
-    strays = found.strays(flow.target, run.run_id)
-    return dataclasses.replace(run, strays=strays)
-
-
-def _asks_for_key(flow: Flow) -> bool:
-    return isinstance(flow.target, S3Location) and flow.target.kms_key_arn is not None
-
-
-def judge(flow: Flow, run: Run, tools: Tools) -> Run:
-    """Set the verdict that follows from a run's checks."""
-    failed = next((check for check in _by_weight(run.checks) if not check.passed), None)
-    if failed is None:
-        return dataclasses.replace(run, verdict=PASSED)
-    return dataclasses.replace(run, verdict=diagnosis.of_check(flow, run, failed, tools))
-
-
-def _by_weight(results: tuple[CheckResult, ...]) -> list[CheckResult]:
-    # A wrong file is the graver fault: "late" is said only of a file that arrived intact.
-    return sorted(results, key=lambda check: check.name == "latency")
-
-
-def _still_there(target: Endpoint, seen: Stat) -> Stat:
-    stat = target.stat(seen.name)
-    if stat is None or (stat.size, stat.version) != (seen.size, seen.version):
-        raise Changed
-    return stat
-
-
-class _Reader(Protocol):
-    def feed(self, chunk: bytes) -> None: ...
-
-
-def _feed(target: Endpoint, stat: Stat, readers: tuple[_Reader, ...], tools: Tools) -> None:
-    for chunk in read(target, stat, tools):
-        for reader in readers:
-            reader.feed(chunk)
-
-
-def _confirm(target: Endpoint, stat: Stat, digest: str, tools: Tools) -> None:
-    """Read again what does not match: a file that some writer still works on is not corrupt but not whole."""
-    tools.clock.sleep(SECOND_LOOK_SECONDS)
-    again = checks.Sha256Check(checks.Expected(stat.size, digest, 0))
-    _feed(target, _still_there(target, stat), (again,), tools)
-    if again.hexdigest != digest:
-        raise Changed
-    _still_there(target, stat)
-
-
 def clean_up(flow: Flow, run: Run, tools: Tools) -> Run:
     """Remove what the ledger names, at both ends; what could not be removed becomes the run's residue."""
-    residue: dict[str, str] = {}
+    run, residue = _with_made_up_names(flow, run, tools)
     for location, names in _to_remove(flow, run).items():
         residue |= _remove(location, names, tools)
     run = dataclasses.replace(run, residue=tuple(residue)).with_stamp("cleaned", tools.clock.stamp())
     if residue and run.verdict == PASSED:
         return dataclasses.replace(run, verdict=_residue_verdict(run, residue))
     return run.with_evidence(cleanup=sorted(set(residue.values()))) if residue else run
+
+
+def _with_made_up_names(flow: Flow, run: Run, tools: Tools) -> tuple[Run, dict[str, str]]:
+    """Add what lies at the target under names that the flow makes up, told by the run id in what is known of them.
+
+    The ledger could not name these. Where they cannot be listed, they may stay: that is said.
+    """
+    due = name_due(flow, run)
+    if due.exact is not None:
+        return run, {}
+    try:
+        listed = tools.endpoint(flow.target).list(due.beginning)
+    except FileflowError as error:
+        return run, {flow.target.uri(due.text): error.reason}
+    made = [(flow.target, stat.name) for stat in listed if due.fits(data_file_of(stat.name)) or due.fits(stat.name)]
+    return dataclasses.replace(run, strays=(*run.strays, *made)), {}
 
 
 def _to_remove(flow: Flow, run: Run) -> dict[Location, list[str]]:

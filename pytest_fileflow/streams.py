@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import logging
 from dataclasses import dataclass, field
@@ -10,8 +11,10 @@ from typing import TYPE_CHECKING, BinaryIO
 from pytest_fileflow import payload, seeds
 from pytest_fileflow.allow import AllowList
 from pytest_fileflow.checks.chain import no_credentials
+from pytest_fileflow.due import name_due
 from pytest_fileflow.errors import Interrupted, NetworkError
 from pytest_fileflow.listings import Listings
+from pytest_fileflow.model import SIDECAR_ENDINGS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable
@@ -19,10 +22,11 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
     from pytest_fileflow.clock import Clock
+    from pytest_fileflow.due import Due
     from pytest_fileflow.endpoints import Endpoint
     from pytest_fileflow.invoke import Started
     from pytest_fileflow.logs import FunctionLog
-    from pytest_fileflow.model import Location, Recipe, Run, Stat, Transfer
+    from pytest_fileflow.model import Flow, Location, Recipe, Run, Stat, Transfer
     from pytest_fileflow.payload import Pattern
     from pytest_fileflow.registry import Registry
     from pytest_fileflow.secret import Credentials
@@ -69,6 +73,31 @@ class Tools:
     allow: AllowList = field(default_factory=AllowList)
 
 
+def manifest(run: Run) -> bytes:
+    """Return the manifest that is written beside the file, and kept with the results."""
+    return payload.manifest(
+        flow_id=run.flow_id,
+        run_id=run.run_id,
+        case=run.case,
+        file=run.file,
+        created_utc=run.timeline["prepared"],
+    )
+
+
+def sidecar_contents(run: Run) -> dict[str, bytes]:
+    """Return what is written beside a run's file, by the ending of its name."""
+    return dict(zip(SIDECAR_ENDINGS, (payload.sha256_sidecar(run.file.sha256), manifest(run)), strict=True))
+
+
+def delivered(flow: Flow, run: Run, tools: Tools) -> Stat | None:
+    """Return what lies at the target under the name that is due, as it is now."""
+    target, due = tools.endpoint(flow.target), name_due(flow, run)
+    if due.exact is not None:
+        return target.stat(due.exact)
+    fitting = [stat for stat in target.list(due.beginning) if due.fits(stat.name)]
+    return min(fitting, key=lambda stat: stat.name, default=None)
+
+
 class Changed(Exception):
     """The file changed or vanished while it was verified: it was not whole yet, and is waited for again."""
 
@@ -105,6 +134,21 @@ def may_be_of_another_run(run: Run, size: int, tools: Tools) -> bool:
     if recipe.pattern == payload.SEED:
         return False
     return bool(recipe.wraps) or pattern_of(recipe, tools).size_problem(size) is None
+
+
+def as_due(due: Due, run: Run) -> Run:
+    """Return a run as if what its flow takes out of the payload had been sent: all bytes can be made from that."""
+    if not due.depth:
+        return run
+    file, recipe = run.file, run.file.recipe
+    inner = dataclasses.replace(
+        file,
+        size=file.inside[due.depth - 1].size,
+        sha256=file.inside[due.depth - 1].sha256,
+        inside=file.inside[due.depth :],
+        made_by=dataclasses.replace(recipe, wraps=recipe.wraps[due.depth :]),
+    )
+    return dataclasses.replace(run, file=inner)
 
 
 class _Cancellable(io.RawIOBase):

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from pytest_fileflow.arrival import Arrival, Decision
     from pytest_fileflow.clock import Clock
+    from pytest_fileflow.due import DueName
     from pytest_fileflow.endpoints import Endpoint
     from pytest_fileflow.model import Stat
 
@@ -45,9 +46,14 @@ REMEMBERED = 0.1  # weight of the newest look in the mean cost of one
 class Awaited:
     """One file that a run waits for; ``tell`` is called once, with the decision or the error that ended the wait."""
 
-    name: str
+    due: DueName
     arrival: Arrival
     tell: Callable[[Decision | FileflowError], None]
+
+    @property
+    def name(self) -> str:
+        """Return what nobody else awaits at the same place."""
+        return self.due.text
 
 
 @dataclass
@@ -190,7 +196,7 @@ class Watcher:
     def _look(self, place: _Place, awaited: list[Awaited]) -> list[tuple[Awaited, Decision | FileflowError]]:
         asked = self._clock.monotonic()
         try:
-            found = _ask(place, [one.name for one in awaited])
+            found = _ask(place, [one.due for one in awaited])
             answered = self._clock.monotonic()
             decided = [(one, one.arrival.look(asked, answered, found.get(one.name))) for one in awaited]
         except NetworkError as error:
@@ -215,22 +221,42 @@ class Watcher:
         return min((one.arrival.next_look(now, jitter) for one in place.awaited.values()), default=float("inf"))
 
 
-def _ask(place: _Place, names: list[str]) -> dict[str, Stat]:
+def _ask(place: _Place, awaited: list[DueName]) -> dict[str, Stat]:
+    """Return what there is of the files awaited, by the text of their names."""
     endpoint = place.endpoint
+    exact = [name for due in awaited if (name := due.exact) is not None]
+    patterns = [due for due in awaited if due.exact is None]
     by_name = STAT_AT_MOST_S3 if isinstance(getattr(endpoint, "location", None), S3Location) else STAT_AT_MOST
-    if len(names) > by_name and place.listable:
+    if patterns or (len(exact) > by_name and place.listable):
+        beginnings = [*(due.beginning for due in patterns), *exact]
         try:
-            listed = endpoint.list(_common_prefix(names), LISTING_LIMIT)
+            listed = endpoint.list(_common_prefix(beginnings), LISTING_LIMIT)
         except AccessDenied:
+            if patterns:  # what has no known name can only be found by listing
+                raise
             place.listable = False  # a drop box: what may not be listed may still be asked for by name
-            return _ask_each(endpoint, names)
+            return _ask_each(endpoint, exact)
         found = {stat.name: stat for stat in listed}
         if len(listed) < LISTING_LIMIT:
-            return found
+            return {**found, **_fitting(patterns, listed)}
         # More foreign files than one listing shows: what it did not show is asked for by name.
-        missing = [name for name in names if name not in found]
-        return {**found, **_ask_each(endpoint, missing)}
-    return _ask_each(endpoint, names)
+        missing = [name for name in exact if name not in found]
+        return {**found, **_ask_each(endpoint, missing), **_fitting(patterns, _listed_each(endpoint, patterns))}
+    return _ask_each(endpoint, exact)
+
+
+def _fitting(patterns: list[DueName], listed: list[Stat]) -> dict[str, Stat]:
+    """Return the first file that fits each pattern; that there is another is seen when the first is judged."""
+    found = {}
+    for due in patterns:
+        fitting = [stat for stat in listed if due.fits(stat.name)]
+        if fitting:
+            found[due.text] = min(fitting, key=lambda stat: stat.name)
+    return found
+
+
+def _listed_each(endpoint: Endpoint, patterns: list[DueName]) -> list[Stat]:
+    return [stat for due in patterns for stat in endpoint.list(due.beginning, LISTING_LIMIT)]
 
 
 def _common_prefix(names: list[str]) -> str:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from pytest_fileflow.arrival import Arrival, Arrived, Expectation, GaveUp, Oversize
-from pytest_fileflow.model import Stat
+from pytest_fileflow.model import Flow, S3Location, SftpLocation, Stat, Validation
 
 WHOLE = 100
 
@@ -144,3 +144,61 @@ def test_after_starting_over_the_file_must_be_seen_and_be_stable_again():
     decision = watch.look(1004.1, 1004.1, stat(WHOLE, "v2"))
     assert isinstance(decision, Arrived)
     assert decision.latency.seconds == pytest.approx(3.0)
+
+
+def unknown(settle: float = 2.0) -> Arrival:
+    return Arrival(Expectation(None, 0, settle, 10.0, 11.0), triggered=1000.0)
+
+
+def test_a_file_of_unknown_size_arrives_when_it_first_had_the_size_that_it_kept():
+    watch = unknown()
+    for second, size in ((1, 0), (2, 10), (3, 20), (4, 20)):
+        assert watch.look(1000.0 + second, 1000.1 + second, stat(size, f"v{size}")) is None
+    decision = watch.look(1005.2, 1005.2, stat(20, "v20"))
+    assert isinstance(decision, Arrived)
+    assert decision.latency.seconds == pytest.approx(3.1)
+    assert decision.latency.resolution == pytest.approx(1.1)  # asked at 1002.0, it was shorter
+
+
+def test_an_empty_file_of_unknown_size_has_not_arrived():
+    watch = unknown()
+    for second in range(1, 11):
+        assert watch.look(1000.0 + second, 1000.0 + second, stat(0)) is None
+    assert watch.look(1011.0, 1011.0, stat(0)) == GaveUp(stat(0), 1011.0, growing=False, seen_full=False)
+
+
+def test_a_file_of_unknown_size_is_never_too_long_and_given_up_while_it_grows():
+    watch = unknown()
+    decisions = [watch.look(1000.0 + s, 1000.0 + s, stat(s * 1000, f"v{s}")) for s in range(1, 20)]
+    decision = next(decision for decision in decisions if decision)
+    assert isinstance(decision, GaveUp)
+    assert decision.growing
+
+
+def test_a_file_of_unknown_size_that_is_touched_keeps_its_arrival():
+    watch = unknown()
+    assert watch.look(1001.0, 1001.0, stat(10, "a")) is None
+    assert watch.look(1002.0, 1002.0, stat(10, "b")) is None
+    decision = watch.look(1004.1, 1004.1, stat(10, "b"))
+    assert isinstance(decision, Arrived)
+    assert decision.latency.seconds == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    ("target", "asked", "size", "settle"),
+    [
+        (S3Location("b"), 0.0, 10, 0.0),
+        (S3Location("b"), 0.0, None, 0.05),
+        (SftpLocation("h", "u", "/", "s"), 0.0, None, 2.0),
+        (SftpLocation("h", "u", "/", "s"), 15.0, None, 15.0),
+        (SftpLocation("h", "u", "/", "s"), 0.0, 10, 0.0),
+    ],
+)
+def test_a_file_of_unknown_size_must_be_at_rest_for_a_while(target, asked, size, settle):
+    flow = Flow("f", S3Location("a"), target, validation=Validation(post_arrival_wait_seconds=asked))
+    assert Expectation.of(flow, size).settle == settle
+    watch = Arrival(Expectation.of(flow, size), 1000.0)
+    first = watch.look(1001.0, 1001.0, stat(10))
+    assert isinstance(first, Arrived) == (settle == 0)
+    if settle:
+        assert isinstance(watch.look(1001.01 + settle, 1001.01 + settle, stat(10)), Arrived)

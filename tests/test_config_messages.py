@@ -36,13 +36,8 @@ def problems(
         "fixed": lambda size: None,
         "csv": lambda size: None if size >= 10 else f"csv needs at least 10 bytes, not {size}",
     }
-    loaded = load_file(
-        path,
-        display=f"f{suffix}",
-        sandbox=sandbox,
-        patterns=patterns,
-        checks=dict.fromkeys(("rows", "gzip", "csv_header")),
-    )
+    checks = ("rows", "gzip", "csv_header", "kms", "metadata", "renamed", "sidecars", "tags")
+    loaded = load_file(path, display=f"f{suffix}", sandbox=sandbox, patterns=patterns, checks=dict.fromkeys(checks))
     return [
         (each.name, each.line, [str(problem) for problem in each.problems])
         for each in loaded

@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import pytest
 
+from pytest_fileflow.caught import expected_cause
 from pytest_fileflow.causes import CAUSES
-from pytest_fileflow.faults import FAULTS, Fault, FaultError, expected_cause
+from pytest_fileflow.faults import FAULTS, Fault, FaultError
 from pytest_fileflow.model import Contract, Flow, S3Location, SftpLocation, TestData, Transfer, Validation, Variant
 
 S3 = S3Location("box")

@@ -12,12 +12,25 @@ import pytest_fileflow
 PACKAGE = Path(pytest_fileflow.__file__).parent
 # A module may import its own layer and those before it.
 LAYERS = (
-    ("__init__", "model", "causes", "errors", "template", "suggest", "clock", "faults", "caches", "allow"),
-    ("config", "payload", "checks", "forensics", "registry"),
+    (
+        "__init__",
+        "model",
+        "causes",
+        "errors",
+        "template",
+        "suggest",
+        "clock",
+        "transforms",
+        "faults",
+        "caught",
+        "caches",
+        "allow",
+    ),
+    ("config", "payload", "checks", "due", "forensics", "registry"),
     ("endpoints", "clients", "secret", "invoke", "logs"),
     (
-        *("arrival", "listings", "seeds", "streams", "diagnosis", "steps", "watcher", "work", "unbroken", "flight"),
-        *("judging", "questions", "contract", "negative", "errands", "holding", "reach", "turns", "progress"),
+        *("arrival", "listings", "seeds", "streams", "diagnosis", "verifying", "steps", "watcher", "work", "unbroken"),
+        *("flight", "judging", "questions", "contract", "negative", "errands", "holding", "reach", "turns", "progress"),
         *("planning", "engine"),
     ),
     ("results", "usual", "stores"),

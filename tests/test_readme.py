@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ import yaml
 
 from pytest_fileflow import steps
 from pytest_fileflow.causes import CAUSES
+from pytest_fileflow.checks import Expected, PlaceCheck
 from pytest_fileflow.cli import COMMANDS, main
 from pytest_fileflow.clock import Clock
 from pytest_fileflow.config import load_file, schema
@@ -20,14 +22,17 @@ from pytest_fileflow.config.alerting import VARIABLES
 from pytest_fileflow.faults import FAULTS
 from pytest_fileflow.model import Case, Flow
 from pytest_fileflow.payload import PATTERNS
-from pytest_fileflow.registry import Registry, register_builtin_patterns
+from pytest_fileflow.registry import BUILTIN_CHECKS, Registry, register_builtin_patterns
 from pytest_fileflow.results.alerts.targets import KINDS, channels_of
 from pytest_fileflow.streams import Tools, open_payload
+from pytest_fileflow.transforms import NAME_VARIABLES
 from tests.support import causes
 from tests.support.inner import flow
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 SIZES = {pattern.name: pattern.size_problem for pattern in PATTERNS}
+
+CHANGING = "Flows that do more than copy"
 
 
 def blocks(language: str) -> list[str]:
@@ -112,6 +117,27 @@ def test_the_environments_shown_give_one_flow_each_its_own_values(tmp_path, monk
     assert {" ".join(line.split()) for line in text.splitlines()} <= squeezed
 
 
+def test_the_flows_shown_that_do_more_than_copy_are_accepted(tmp_path):
+    text, *_ = blocks("yaml")
+    found = [json.loads(each) for each in re.findall(r"```json\n(.*?)```", section(CHANGING), re.DOTALL)]
+    assert len(found) == 2
+    for number, rules in enumerate(found):
+        path = tmp_path / f"{number}.json"
+        path.write_text(json.dumps({**yaml.safe_load(text), "validation": rules}))
+        (loaded,) = load_file(
+            path, display=path.name, sandbox=False, patterns=SIZES, checks=dict.fromkeys(BUILTIN_CHECKS)
+        )
+        assert isinstance(loaded, Flow)
+
+
+def test_the_checks_of_a_place_are_all_described():
+    described = re.findall(r"^\| `(\w+)` \|", section(CHANGING), re.MULTILINE)
+    checks = {name: import_module(f"pytest_fileflow.checks.{name}").make({}, Expected(0, "")) for name in described}
+    assert all(isinstance(check, PlaceCheck) for check in checks.values())
+    assert len(checks) == 5
+    assert set(NAME_VARIABLES) == set(re.findall(r"\$\{([a-z_.]+)\}", section(CHANGING))) - {"target.key"}
+
+
 def test_every_field_of_the_table_is_in_the_schema():
     table = section("Flow configs")
     described = json.dumps(schema())
@@ -164,9 +190,14 @@ def test_the_extension_works(suite):
     text = {"size_bytes": 4096, "pattern": "csv"}
     suite.add("flows/text.json", flow("text", validation=rules, testdata=text))
     suite.add("flows/binary.json", flow("binary", validation=rules, testdata={"size_bytes": 65536}))
-    suite.run("flows").assert_outcomes(passed=1, failed=1)
-    causes = {record["flow_id"]: record["cause"] for record in suite.records()}
-    assert causes == {"binary": "check.unix_newlines", "text": None}
+    rules = {**rules, "checks": ["announced", {"name": "announced", "ending": ""}]}
+    suite.add("flows/silent.json", flow("silent", validation=rules, testdata=text))
+    suite.run("flows").assert_outcomes(passed=1, failed=2)
+    found = {record["flow_id"]: record for record in suite.records()}
+    causes = {flow_id: record["cause"] for flow_id, record in found.items()}
+    assert causes == {"binary": "check.unix_newlines", "text": None, "silent": "check.announced"}
+    looked = [check["outcome"] for check in found["silent"]["checks"] if check["name"] == "announced"]
+    assert looked == ["failed", "passed"]
 
 
 @pytest.mark.parametrize("name", ["acme_sftp_to_s3"])

@@ -68,6 +68,16 @@ def read(endpoint: S3Endpoint, name: str) -> bytes | None:
 # --- what is kept -----------------------------------------------------------------------------------
 
 
+def test_tags_and_metadata_are_shown(client):
+    endpoint = S3Endpoint(S3Location("bucket", "in"), client)
+    put(endpoint, "a", b"abc", flow_id="acme + co/1")
+    assert endpoint.tags("a") == {"flow_id": "acme + co/1"}
+    assert endpoint.tags("b") == endpoint.metadata("b") == {}
+    client.put_object(Bucket="bucket", Key="in/a", ContentType="text/csv", Metadata={"Origin": "acme"})
+    assert endpoint.tags("a") == {}
+    assert endpoint.metadata("a") == {"content-type": "text/csv", "origin": "acme"}
+
+
 def test_tags_are_kept(client):
     put(S3Endpoint(S3Location("bucket", "in"), client), "a", b"abc", flow_id="acme + co/1", test_run_id="r=1")
     kept = client.get_object_tagging(Bucket="bucket", Key="in/a")["TagSet"]
@@ -155,11 +165,13 @@ def weak_client(server: MotoServer, *actions: str) -> Any:
         ("s3:PutObject", lambda endpoint: put(endpoint, "a", b"abc")),
         ("s3:GetObject", lambda endpoint: endpoint.stat("a")),
         ("s3:GetObject", lambda endpoint: read(endpoint, "a")),
+        ("s3:GetObject", lambda endpoint: endpoint.metadata("a")),
+        ("s3:GetObjectTagging", lambda endpoint: endpoint.tags("a")),
         ("s3:ListBucket", lambda endpoint: endpoint.list()),
         ("s3:DeleteObject", lambda endpoint: endpoint.delete("a")),
         ("s3:PutObject", lambda endpoint: endpoint.prove_writing("a", {})),
     ],
-    ids=["put", "stat", "open", "list", "delete", "prove"],
+    ids=["put", "stat", "open", "metadata", "tags", "list", "delete", "prove"],
 )
 def test_a_missing_permission_is_named(server, client, action, ask):
     put(S3Endpoint(S3Location("bucket", "in"), client), "a", b"abc")

@@ -8,6 +8,7 @@ import pytest
 
 from pytest_fileflow.arrival import Arrival, Arrived, Expectation, GaveUp
 from pytest_fileflow.clock import Clock
+from pytest_fileflow.due import DueName
 from pytest_fileflow.errors import AccessDenied, ConnectionLost, TesterBug
 from pytest_fileflow.model import S3Location, Stat
 from pytest_fileflow.watcher import LAUNCHING_SHARE, NETWORK_ERRORS_IN_A_ROW, PROCESSOR_SHARE, Awaited, Pace, Watcher
@@ -25,7 +26,7 @@ def watcher():
 
 def awaited(told: queue.Queue, name: str = "f", size: int = 3, give_up: float = 20.0) -> Awaited:
     arrival = Arrival(Expectation(size, 0, 0.0, give_up, give_up), Clock().monotonic())
-    return Awaited(name, arrival, lambda outcome: told.put((name, outcome)))
+    return Awaited(DueName((name,)), arrival, lambda outcome: told.put((name, outcome)))
 
 
 def test_a_file_that_appears_is_told_once(watcher):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 from pytest_fileflow.checks.words import by_how_much, bytes_text
 from pytest_fileflow.errors import SecretMissing
 from pytest_fileflow.model import CheckResult
+from pytest_fileflow.transforms import LAYERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from pytest_fileflow.model import Inside
     from pytest_fileflow.secret import Credentials
 
-WRAPPINGS = frozenset({"gzip", "zip", "pgp"})
+WRAPPINGS = frozenset(LAYERS)
 """The names of the built-in checks that are layers."""
 
 ROOM_BYTES = 64 * 1024 * 1024  # how far a file may go beyond what is expected inside, for the text to say how far
@@ -35,15 +36,15 @@ def no_credentials(secret: str) -> Credentials:
 class Expected:
     """What should have arrived: size and tolerance in bytes, hex SHA-256.
 
-    ``inside`` are the files in it, from the outside in; ``rows`` and ``header`` are those of the
-    innermost one, where it has any. ``credentials`` reads a secret by its name or ARN, for checks that
-    need a key.
+    Size and SHA-256 are None where nobody can know them, since the flow wraps the file. ``inside`` are the files
+    in it, from the outside in, None for one that cannot be known either; ``rows`` and ``header`` are those of the
+    innermost one, where it has any. ``credentials`` reads a secret by its name or ARN, for checks that need a key.
     """
 
-    size: int
-    sha256: str
+    size: int | None
+    sha256: str | None
     size_tolerance: int = 0
-    inside: tuple[Inside, ...] = ()
+    inside: tuple[Inside | None, ...] = ()
     rows: int | None = None
     header: str | None = None
     credentials: Callable[[str], Credentials] = field(default=no_credentials, repr=False, compare=False)

@@ -120,8 +120,10 @@ def _validation(config: Config, target: Location) -> Validation:
         int(config.get("size_tolerance_bytes", Validation.size_tolerance_bytes)),
         config.get("post_arrival_wait_seconds", stable),
     )
-    checks = config.get("checks")
-    return dataclasses.replace(validation, checks=tuple(map(_check, checks))) if checks else validation
+    checks, unwraps = config.get("checks"), config.get("unwraps")
+    if not checks and not unwraps:
+        return validation
+    return dataclasses.replace(validation, checks=tuple(map(_check, checks or ())), unwraps=tuple(unwraps or ()))
 
 
 # Flows have much in common. What is equal is made once, so that thousands of them take less time and memory.

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pytest_fileflow import template
-from pytest_fileflow.config import alerting, arns, flow_schema
+from pytest_fileflow.config import alerting, arns, at_target, flow_schema
 from pytest_fileflow.config.build import EMPTY, SEED
 from pytest_fileflow.config.findings import Finding, is_secretive, quoted, suggestion
 from pytest_fileflow.config.refusals import impossible
@@ -61,6 +61,7 @@ class Rules:
         yield from _transfer(flow, self.environment)
         yield from _times(flow)
         yield from _checks(flow, self.checks)
+        yield from at_target.impossible(flow)
         yield from _refusals(flow, self.environment)
         yield from _faults(flow)
         yield from _file_name(flow, self.environment)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from pytest_fileflow.diagnosis import content, function_log, whereabouts
 from pytest_fileflow.diagnosis.budget import Budget
 from pytest_fileflow.diagnosis.words import failed, seconds
+from pytest_fileflow.due import Due, name_due
 
 if TYPE_CHECKING:
     from pytest_fileflow.arrival import GaveUp, Oversize
@@ -25,8 +26,11 @@ def of_check(flow: Flow, run: Run, check: CheckResult, tools: Tools) -> Verdict:
         budget = Budget(tools)
         return _with_log(_late(flow, run), function_log.begin(flow, run, tools, budget))
     if check.name == "copies":
-        where = flow.target.uri(run.file.name)
+        where = run.observed.location if run.observed else flow.target.uri(name_due(flow, run).text)
         return failed("duplicate", f"{where} arrived intact, but was delivered more than once: {check.observed}")
+    unchanged = content.of_unwrapped(flow, run, check)
+    if unchanged is not None:
+        return unchanged
     return failed(f"check.{check.name}", f"check {check.name}: expected {check.expected}, got {check.observed}")
 
 
@@ -34,7 +38,9 @@ def of_gave_up(flow: Flow, run: Run, end: GaveUp, tools: Tools) -> Verdict:
     """Return the verdict of a run whose file did not arrive whole before SLO and grace were over."""
     budget = Budget(tools)
     log = function_log.begin(flow, run, tools, budget)
-    if end.stat is not None and abs(end.stat.size - run.file.size) <= flow.validation.size_tolerance_bytes:
+    due = Due.of(flow, run)
+    is_whole = end.stat is not None and due.size is not None and due.is_whole(end.stat.size, _tolerance(flow))
+    if end.stat is not None and is_whole:
         return _with_log(whereabouts.of_restless(flow, run, end.stat, tools, budget), log)
     if end.stat is not None:
         return _with_log(content.of_truncated(flow, run, end.stat, end, tools, budget=budget), log)
@@ -46,6 +52,10 @@ def of_gave_up(flow: Flow, run: Run, end: GaveUp, tools: Tools) -> Verdict:
 def of_oversize(flow: Flow, run: Run, end: Oversize, tools: Tools) -> Verdict:
     """Return the verdict of a file that is longer than it should be and no longer grows."""
     return content.of_oversize(flow, run, end, tools, Budget(tools))
+
+
+def _tolerance(flow: Flow) -> int:
+    return flow.validation.size_tolerance_bytes
 
 
 def _late(flow: Flow, run: Run) -> Verdict:

@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING
 
 from pytest_fileflow.diagnosis.budget import DIAGNOSIS_SECONDS, Budget
 from pytest_fileflow.diagnosis.reading import reading
+from pytest_fileflow.diagnosis.surroundings import Surroundings
 from pytest_fileflow.diagnosis.words import failed, seconds
+from pytest_fileflow.due import Due
 from pytest_fileflow.errors import FileflowError, TesterBug
 from pytest_fileflow.forensics import GROWTH, compare_only, examine
 from pytest_fileflow.forensics.comparing import BLOCK_BYTES
 from pytest_fileflow.forensics.evidence import Budget as Deadline
 from pytest_fileflow.forensics.evidence import Source, counted
-from pytest_fileflow.streams import Changed, may_be_of_another_run, open_payload
+from pytest_fileflow.streams import Changed, as_due, delivered, may_be_of_another_run, open_payload
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from pytest_fileflow.arrival import GaveUp, Oversize
     from pytest_fileflow.forensics import Findings
     from pytest_fileflow.forensics.comparing import Difference
-    from pytest_fileflow.model import Flow, Run, Stat, Verdict
+    from pytest_fileflow.model import CheckResult, Flow, Run, Stat, Verdict
     from pytest_fileflow.streams import Tools
 
 logger = logging.getLogger(__name__)
@@ -40,16 +42,45 @@ RUN_ID = re.compile(r"[\w.-]{1,64}", re.ASCII)  # what stands in somebody's mani
 
 def of_truncated(flow: Flow, run: Run, stat: Stat, end: GaveUp, tools: Tools, *, budget: Budget) -> Verdict:
     """Return the verdict on a file that had not its full size when the wait was over."""
+    due = Due.of(flow, run)
+    growing = " and was still changing" if end.growing else ""
+    when = f"{seconds(flow.give_up_seconds)} after the trigger"
+    if due.size is None:
+        reason = f"{flow.target.uri(stat.name)} had {stat.size} bytes{growing} {when}: it was never whole and at rest"
+        return failed("partial.truncated", reason, {"bytes": stat.size})
+    unchanged = _of_still_wrapped(flow, run, stat, tools, budget)
+    if unchanged is not None:
+        return unchanged
     findings = _examine(flow, run, stat, tools, budget)
     if findings is not None and _named(findings):
-        return _of_named(flow, run, findings)
-    growing = " and was still changing" if end.growing else ""
-    reason = (
-        f"{flow.target.uri(stat.name)} had {stat.size} of {run.file.size} bytes{growing} "
-        f"{seconds(flow.give_up_seconds)} after the trigger; {_so_far(findings)}"
-    )
-    cause = "partial.oversize" if stat.size > run.file.size else "partial.truncated"
+        return _of_named(flow, stat, findings)
+    reason = f"{flow.target.uri(stat.name)} had {stat.size} of {due.size} bytes{growing} {when}; {_so_far(findings)}"
+    cause = "partial.oversize" if stat.size > due.size else "partial.truncated"
     return failed(cause, reason, {"bytes": stat.size, **_evidence(findings, budget)})
+
+
+def of_unwrapped(flow: Flow, run: Run, check: CheckResult) -> Verdict | None:
+    """Return the verdict on a file that a flow should have wrapped and did not; None where that is not the matter."""
+    due = Due.of(flow, run)
+    if check.name not in due.adds or run.observed is None or run.observed.sha256 != run.file.sha256:
+        return None
+    layers = " and ".join(due.adds)
+    reason = f"{run.observed.location} arrived as it was sent ({run.observed.size} bytes): the flow put no {layers} on"
+    return failed("content.unchanged", reason, {"bytes": run.observed.size})
+
+
+def _of_still_wrapped(flow: Flow, run: Run, stat: Stat, tools: Tools, budget: Budget) -> Verdict | None:
+    """Return the verdict on a file that a flow should have unwrapped and did not; None where that is not the matter."""
+    due = Due.of(flow, run)
+    if not due.depth or stat.size != run.file.size:
+        return None
+    if Surroundings(run, due, tools, budget).digest(flow.target, stat) != run.file.sha256:
+        return None
+    layers = " and ".join(flow.validation.unwraps)
+    reason = (
+        f"{flow.target.uri(stat.name)} arrived as it was sent ({stat.size} bytes): the flow did not take {layers} off"
+    )
+    return failed("content.unchanged", reason, {"bytes": stat.size})
 
 
 def _so_far(findings: Findings | None) -> str:
@@ -74,13 +105,16 @@ def _in_part(difference: Difference) -> str:
 
 def of_oversize(flow: Flow, run: Run, end: Oversize, tools: Tools, budget: Budget) -> Verdict:
     """Return the verdict on a file that is longer than it should be and no longer grows."""
+    unchanged = _of_still_wrapped(flow, run, end.stat, tools, budget)
+    if unchanged is not None:
+        return unchanged
     findings = _examine(flow, run, end.stat, tools, budget)
     if findings is not None and _named(findings):
-        return _of_named(flow, run, findings)
-    extra = end.stat.size - run.file.size
+        return _of_named(flow, end.stat, findings)
+    due = Due.of(flow, run).size or 0
     reason = (
-        f"{flow.target.uri(run.file.name)} has {end.stat.size} bytes, {extra} more than the {run.file.size} sent"
-        f"{_in_excess(findings)}"
+        f"{flow.target.uri(end.stat.name)} has {end.stat.size} bytes, {end.stat.size - due} more than the {due} "
+        f"{'sent' if due == run.file.size else 'due'}{_in_excess(findings)}"
     )
     return failed("partial.oversize", reason, {"bytes": end.stat.size, **_evidence(findings, budget)})
 
@@ -99,14 +133,15 @@ def _in_excess(findings: Findings | None) -> str:
 
 def of_wrong_bytes(flow: Flow, run: Run, tools: Tools, budget: Budget) -> Verdict:
     """Return the verdict on a file of the right size, or one within the tolerance, whose SHA-256 is another."""
-    uri = flow.target.uri(run.file.name)
+    due = Due.of(flow, run)
     stat = _stat(flow, run, tools, budget)
+    uri = flow.target.uri(stat.name if stat else due.name.text)
     findings = _examine(flow, run, stat, tools, budget) if stat else None
-    if findings is not None and _named(findings):
-        return _of_named(flow, run, findings)
-    if stat is not None and stat.size != run.file.size:
+    if stat is not None and findings is not None and _named(findings):
+        return _of_named(flow, stat, findings)
+    if stat is not None and stat.size != due.size:
         reason = (
-            f"{uri} has {stat.size} bytes in place of {run.file.size}, within the "
+            f"{uri} has {stat.size} bytes in place of {due.size}, within the "
             "tolerance, but then its SHA-256 cannot be right: a transfer that changes the file needs checksum: none"
             f"{_also(findings)}"
         )
@@ -134,7 +169,7 @@ def _which_differ(findings: Findings) -> str:
 
 def _stat(flow: Flow, run: Run, tools: Tools, budget: Budget) -> Stat | None:
     try:
-        return budget.ask("a second look", lambda: tools.endpoint(flow.target).stat(run.file.name))
+        return budget.ask("a second look", lambda: delivered(flow, run, tools))
     except FileflowError as error:
         logger.info("a second look at %s failed: %s", run.file.name, error.reason)
         return None
@@ -161,15 +196,13 @@ def _named(findings: Findings) -> bool:
     return findings.shape is not None and findings.shape.cause is not None
 
 
-def _of_named(flow: Flow, run: Run, findings: Findings) -> Verdict:
+def _of_named(flow: Flow, stat: Stat, findings: Findings) -> Verdict:
     shape, difference = findings.shape, findings.difference
     if shape is None or shape.cause is None:
         raise ValueError("this damage has no cause of its own")
     sizes = f"{difference.actual_size} bytes in place of {difference.expected_size}, "
     sizes = "" if difference.actual_size == difference.expected_size else sizes
-    reason = (
-        f"{flow.target.uri(run.file.name)} {shape.says} ({sizes}the first difference at offset {difference.offset})"
-    )
+    reason = f"{flow.target.uri(stat.name)} {shape.says} ({sizes}the first difference at offset {difference.offset})"
     return failed(shape.cause, reason, {"bytes": difference.actual_size, **_evidence(findings)})
 
 
@@ -196,17 +229,20 @@ def _evidence(findings: Findings | None, budget: Budget | None = None) -> dict[s
 
 
 def _examine(flow: Flow, run: Run, stat: Stat, tools: Tools, budget: Budget) -> Findings | None:
-    """Compare what lies at the target with what was sent; None where that fails, which hides no verdict."""
-    deadline = Deadline(tools.clock.monotonic, budget.left())
-    source = Source(partial(open_payload, run, tools), run.file.size, deadline)
+    """Compare what lies at the target with what is due; None where that fails, which hides no verdict."""
+    due, deadline = Due.of(flow, run), Deadline(tools.clock.monotonic, budget.left())
+    if due.size is None:
+        return None
+    meant = as_due(due, run)
+    source = Source(partial(open_payload, meant, tools), due.size, deadline)
     try:
         with reading(flow.target, stat, tools, budget) as chunks:
             # A transfer that may change the bytes is not told how: the size alone is judged.
             if flow.validation.checksum == "none":
                 return compare_only(chunks, stat.size, source)
             suspects = {
-                run_id: Source(partial(open_payload, run, tools, run_id, stat.size), stat.size, deadline)
-                for run_id in _suspects(flow, run, stat, tools, budget)
+                run_id: Source(partial(open_payload, meant, tools, run_id, stat.size), stat.size, deadline)
+                for run_id in _suspects(flow, meant, stat, tools, budget)
             }
             return examine(chunks, stat.size, source, suspects)
     except Changed:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import posixpath
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pytest_fileflow.diagnosis import naming
 from pytest_fileflow.diagnosis.budget import Budget
 from pytest_fileflow.diagnosis.surroundings import Surroundings
+from pytest_fileflow.due import Due
 from pytest_fileflow.endpoints import KeepsVersions
 from pytest_fileflow.errors import FileflowError
 from pytest_fileflow.model import CheckResult, S3Location
@@ -53,25 +55,30 @@ def look(flow: Flow, run: Run, stat: Stat, sha256: str | None, tools: Tools) -> 
     budget = Budget(tools, LOOK_SECONDS)
     endpoint = tools.endpoint(flow.target)
     try:
-        shown = budget.ask("the folder's copies", lambda: _shown(endpoint, flow.target, run, tools))
+        shown = budget.ask("the folder's copies", lambda: _shown(endpoint, flow.target, run, stat, tools))
     except FileflowError:
         return None
     newest, versions = shown
     if all(each.name != stat.name for each in newest):
         return None  # not what was seen to arrive: a listing that lags, or somebody has taken the file
-    own = {stat.name, *(name for _, name in run.written)}
+    due = Due.of(flow, run)
+    own = {name for _, name in run.written} - {run.file.name} | {stat.name}  # under its old name it is one more
     others = [each for each in newest if run.run_id in each.name and each.name not in own]
-    surroundings = Surroundings(run, tools, Budget(tools))
-    copies = [each.name for each in others if _is_copy(each, stat, sha256, flow.target, surroundings)]
+    surroundings = Surroundings(run, due, tools, Budget(tools))
+    copies = [
+        each.name
+        for each in others
+        if _is_another(each, stat, due) or _is_copy(each, stat, sha256, flow.target, surroundings)
+    ]
     again = sum(1 for each in versions if (each.name, each.size) == (stat.name, stat.size))
     return Copies((stat.name, *sorted(copies)), max(1, again))
 
 
-def _shown(endpoint: Endpoint, location: Location, run: Run, tools: Tools) -> tuple[list[Stat], list[Stat]]:
+def _shown(endpoint: Endpoint, location: Location, run: Run, stat: Stat, tools: Tools) -> tuple[list[Stat], list[Stat]]:
     """Return the files that may be copies, and all versions of them that are kept, with one request."""
     if not isinstance(location, S3Location):
-        return tools.listings.with_name(run.file.name, location, lambda: endpoint.list(limit=LISTED)), []
-    stem = naming.stem(run.file.name, run.run_id)
+        return tools.listings.with_name(stat.name, location, lambda: endpoint.list(limit=LISTED)), []
+    stem = posixpath.commonprefix([naming.stem(name, run.run_id) for name in (run.file.name, stat.name)])
     if isinstance(endpoint, KeepsVersions):
         try:
             kept = endpoint.versions(stem, LISTED_S3)
@@ -80,6 +87,13 @@ def _shown(endpoint: Endpoint, location: Location, run: Run, tools: Tools) -> tu
         if kept is not None:
             return [stat for stat, is_newest in kept if is_newest], [stat for stat, _ in kept]
     return endpoint.list(stem, LISTED_S3), []
+
+
+def _is_another(other: Stat, stat: Stat, due: Due) -> bool:
+    """Tell by its name alone that a file is a second one: a flow that wraps may make other bytes each time."""
+    if due.name.exact is None and due.name.fits(other.name):
+        return True
+    return bool(due.adds) and naming.is_copy_of(other.name, stat.name)
 
 
 def _is_copy(other: Stat, stat: Stat, sha256: str | None, location: Location, surroundings: Surroundings) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import posixpath
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -10,13 +11,14 @@ from typing import TYPE_CHECKING
 from pytest_fileflow import payload
 from pytest_fileflow.diagnosis import naming, neighbours
 from pytest_fileflow.endpoints import ListsFolders
-from pytest_fileflow.model import S3Location
-from pytest_fileflow.streams import Changed, open_payload, read
+from pytest_fileflow.model import S3Location, sidecar_names
+from pytest_fileflow.streams import Changed, as_due, open_payload, read
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from pytest_fileflow.diagnosis.budget import Asked, Budget
+    from pytest_fileflow.due import Due
     from pytest_fileflow.model import Location, Run, Side, Stat
     from pytest_fileflow.streams import Tools
 
@@ -51,9 +53,10 @@ class Found:
 class Surroundings:
     """What lies around the ends of a run."""
 
-    def __init__(self, run: Run, tools: Tools, budget: Budget) -> None:
+    def __init__(self, run: Run, due: Due, tools: Tools, budget: Budget) -> None:
         self.looked_into: list[str] = []
         self._run = run
+        self._due = due
         self._tools = tools
         self._budget = budget
 
@@ -66,6 +69,8 @@ class Surroundings:
     def in_folder(self, location: Location, listed: list[Stat], side: Side) -> Found | None:
         """Return the run's file under another name in a folder of its own; the whole one before a part of it."""
         own = {name for written, name in self._run.written if written == side} | {self._run.file.name}
+        if side == "target" and not self._due.name.fits(self._run.file.name):
+            own -= {self._run.file.name}  # there it should have another one
         if isinstance(location, S3Location) and len(listed) >= LISTED_S3:
             listed = [*listed, *self._by_stem(location)]
         mine = {
@@ -78,14 +83,14 @@ class Surroundings:
 
     def by_content(self, location: Location, listed: list[Stat]) -> Found | None:
         """Return a file of any name that came after the seed and has the size and the SHA-256 of the run's."""
-        like = self._strangers(stat for stat in listed if stat.size == self._run.file.size)
-        return next(
-            (Found(location, stat) for stat in like if self.digest(location, stat) == self._run.file.sha256), None
-        )
+        like = self._strangers(stat for stat in listed if stat.size == self._due.size)
+        return next((Found(location, stat) for stat in like if self.digest(location, stat) == self._due.sha256), None)
 
     def by_beginning(self, location: Location, listed: list[Stat]) -> Found | None:
         """Return a file under a temporary name of any kind that begins as the run's file does, and is shorter."""
-        size = self._run.file.size
+        size = self._due.size
+        if size is None:  # nor can it be known how it begins
+            return None
         like = self._strangers(stat for stat in listed if naming.is_temporary(stat.name) and stat.size < size)
         return next((Found(location, stat) for stat in like if self._begins_alike(location, stat)), None)
 
@@ -102,10 +107,13 @@ class Surroundings:
         return newest if is_unique else []
 
     def _begins_alike(self, location: Location, stat: Stat) -> bool:
-        endpoint, tools, run = self._tools.endpoint(location), self._tools, self._run
+        endpoint, tools, run, due = self._tools.endpoint(location), self._tools, self._run, self._due
 
         def compared() -> bool:
-            with open_payload(run, tools) as expected, endpoint.open(stat.name, version=stat.version) as chunks:
+            with (
+                open_payload(as_due(due, run), tools) as expected,
+                endpoint.open(stat.name, version=stat.version) as chunks,
+            ):
                 chunk = next(iter(chunks), b"") if chunks is not None else b""
                 return len(chunk) >= TELLING_BYTES and expected.read(len(chunk)) == chunk
 
@@ -166,7 +174,10 @@ class Surroundings:
 
     @property
     def _stem(self) -> str:
-        return naming.stem(self._run.file.name, self._run.run_id)
+        """Return what the names begin with that the file was sent with, or should have."""
+        run_id = self._run.run_id
+        names = (self._run.file.name, self._due.name.beginning)
+        return posixpath.commonprefix([naming.stem(name, run_id) for name in names])
 
     def _near(self, location: Location, *, only_set_aside: bool) -> Iterator[Location]:
         """Yield the folders to look into, the likeliest first; finding them out costs up to three listings."""
@@ -215,22 +226,23 @@ class Surroundings:
     def _in_other(self, location: Location, listed: list[Stat]) -> Found | None:
         """Return the run's file in a folder where none of its names belongs; sidecars alone are not it."""
         mine = {stat.name: stat for stat in listed if naming.holds(stat.name, self._run.run_id)}
-        sidecars = self._run.file.sidecars
-        best = mine.get(self._run.file.name) or self._best(stat for stat in mine.values() if stat.name not in sidecars)
+        own = next((stat for name, stat in mine.items() if self._due.name.fits(name)), None)
+        sidecars = {*self._run.file.sidecars, *(sidecar_names(own.name) if own else ())}
+        best = own or self._best(stat for stat in mine.values() if stat.name not in sidecars)
         return None if best is None else Found(location, best, tuple(mine))
 
     def _best(self, stats: Iterable[Stat]) -> Stat | None:
         """Return the likeliest of files that hold the run id: one of the right size, and not under a temporary name."""
-        file = self._run.file
+        file, sizes = self._run.file, (self._due.size, self._run.file.size)
 
         def rank(stat: Stat) -> tuple[bool, bool, int, str]:
-            right = stat.size == file.size and not naming.is_companion(stat.name, file.name)
+            right = stat.size in sizes and not naming.is_companion(stat.name, file.name)
             return (not right, naming.is_temporary(stat.name), len(stat.name), stat.name)
 
         fit = [
             stat
             for stat in stats
-            if not naming.is_companion(stat.name, file.name) or (stat.size == file.size >= TELLING_BYTES)
+            if not naming.is_companion(stat.name, file.name) or (stat.size in sizes and stat.size >= TELLING_BYTES)
         ]
         return min(fit, key=rank, default=None)
 

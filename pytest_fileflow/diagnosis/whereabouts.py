@@ -23,6 +23,7 @@ from pytest_fileflow.causes import hint_for
 from pytest_fileflow.diagnosis import function_log, naming, neighbours
 from pytest_fileflow.diagnosis.surroundings import Found, Surroundings
 from pytest_fileflow.diagnosis.words import failed, seconds
+from pytest_fileflow.due import Due, name_due
 from pytest_fileflow.endpoints import ShowsUploads
 from pytest_fileflow.errors import FileflowError
 from pytest_fileflow.model import Verdict
@@ -41,13 +42,13 @@ READS = 5  # of a file that is written again and again: it may change under each
 def of_missing(flow: Flow, run: Run, tools: Tools, log: Asked[Words] | None, budget: Budget) -> Verdict:
     """Return the verdict on a file that never appeared at the target."""
     waited = f"{seconds(flow.give_up_seconds)} of the trigger (SLO {seconds(flow.validation.expect_within_seconds)})"
-    where = f"{run.file.name} did not arrive at {flow.target.uri()} within {waited}"
+    where = f"{name_due(flow, run).text} did not arrive at {flow.target.uri()} within {waited}"
     return _Search(flow, run, tools, budget, where).verdict(log)
 
 
 def of_vanished(flow: Flow, run: Run, tools: Tools, log: Asked[Words] | None, budget: Budget) -> Verdict:
     """Return the verdict on a file that was there whole, and no longer was when it was to be read."""
-    where = f"{run.file.name} appeared at {flow.target.uri()} and was gone again before it could be verified"
+    where = f"{name_due(flow, run).text} appeared at {flow.target.uri()} and was gone again before it could be verified"
     search = _Search(flow, run, tools, budget, where)
     found = search.at_target()
     said = function_log.answered(log)
@@ -68,7 +69,7 @@ def of_restless(flow: Flow, run: Run, stat: Stat, tools: Tools, budget: Budget) 
         if digest is not None:
             break
     evidence = search.evidence(None, None)
-    if digest == run.file.sha256:
+    if digest == Due.of(flow, run).sha256:
         reason = f"{uri} holds the right bytes but is written again and again: it was never at rest for {seconds(rest)}"
         return failed("duplicate", reason, evidence)
     how = "" if digest is None else ", and its bytes are not those that were sent"
@@ -95,10 +96,11 @@ class _Search:
     def __init__(self, flow: Flow, run: Run, tools: Tools, budget: Budget, where: str) -> None:
         self._flow = flow
         self._run = run
+        self._due = Due.of(flow, run)
         self._tools = tools
         self._budget = budget
         self._where = where
-        self.surroundings = Surroundings(run, tools, budget)
+        self.surroundings = Surroundings(run, self._due, tools, budget)
         self._listing: list[str] | None = None
 
     def verdict(self, log: Asked[Words] | None) -> Verdict:
@@ -132,7 +134,7 @@ class _Search:
         found = surroundings.around(target, self._is_of_source) or surroundings.glued_to_prefix(target)
         if found is None:
             return None
-        named = "" if found.stat.name == self._run.file.name else " and under another name"
+        named = "" if self._due.name.fits(found.stat.name) else " and under another name"
         return _Trace("missing.misplaced", f"{self._where}, but lies at {found.uri}{named}{self._size(found)}", found)
 
     def evidence(self, trace: _Trace | None, said: Words | None) -> dict[str, object]:
@@ -150,17 +152,17 @@ class _Search:
         return {name: value for name, value in facts.items() if value is not None}
 
     def _too_late(self, listed: list[Stat]) -> _Trace | None:
-        stat = next((stat for stat in listed if stat.name == self._run.file.name), None)
+        due, rules = self._due, self._flow.validation
+        stat = next((stat for stat in listed if due.name.fits(stat.name)), None)
         if stat is None:
             return None
-        rules, whole = self._flow.validation, self._run.file.size
-        if abs(stat.size - whole) > rules.size_tolerance_bytes:
-            reason = f"{self._where}; it began to appear after that, and has {stat.size} of {whole} bytes"
-            return _Trace("partial.truncated" if stat.size < whole else "partial.oversize", reason)
-        if rules.checksum == "none":
+        if not due.is_whole(stat.size, rules.size_tolerance_bytes):
+            reason = f"{self._where}; it began to appear after that, and has {self._bytes(stat)}"
+            return _Trace("partial.oversize" if stat.size > (due.size or 0) else "partial.truncated", reason)
+        if rules.checksum == "none" or due.sha256 is None:
             return _Trace("late", f"{self._where}; it lies there by now with {stat.size} bytes")
         digest = self.surroundings.digest(self._flow.target, stat)
-        if digest is not None and digest != self._run.file.sha256:
+        if digest is not None and digest != due.sha256:
             return _Trace("content.corrupt", f"{self._where}; by now it lies there with other bytes than were sent")
         how = "its bytes could not be read" if digest is None else "intact"
         return _Trace("late", f"{self._where}; it lies there by now, {how}")
@@ -177,13 +179,15 @@ class _Search:
                 f"{self._where}, but lies there under a name without its run id: {found.uri} has its size and SHA-256"
             )
             return _Trace("missing.renamed", reason, found)
-        size, whole = found.stat.size, self._run.file.size
+        if found.stat.name == self._run.file.name:
+            reason = f"{self._where}, but lies there under the name it was sent with: {found.uri}{self._size(found)}"
+            return _Trace("missing.renamed", f"{reason}; the flow did not rename it", found)
         if not naming.is_temporary(found.stat.name):
             reason = f"{self._where}, but lies there under another name: {found.uri}{self._size(found)}"
             return _Trace("missing.renamed", reason, found)
-        if size < whole:
+        if self._due.size is None or found.stat.size < self._due.size:
             reason = (
-                f"{self._where}, but lies under the temporary name {found.uri} with {size} of {whole} bytes: "
+                f"{self._where}, but lies under the temporary name {found.uri} with {self._bytes(found.stat)}: "
                 "the writer never finished"
             )
             return _Trace("partial.truncated", reason, found)
@@ -193,8 +197,8 @@ class _Search:
         return _Trace("missing.renamed", reason, found)
 
     def _unfinished(self) -> _Trace | None:
-        endpoint, name = self._tools.endpoint(self._flow.target), self._run.file.name
-        if not isinstance(endpoint, ShowsUploads):
+        endpoint, name = self._tools.endpoint(self._flow.target), self._due.name.exact
+        if name is None or not isinstance(endpoint, ShowsUploads):
             return None
         asked = self._budget.begin("uploads that were begun", lambda: endpoint.unfinished(name))
         begun = asked.answer_or(())
@@ -202,7 +206,7 @@ class _Search:
             return None
         reason = (
             f"{self._where}: an upload of it was begun there and never completed, "
-            f"with {max(begun)} of {self._run.file.size} bytes so far"
+            f"with {max(begun)}{self._of_whole} bytes so far"
         )
         return _Trace("partial.truncated", reason)
 
@@ -245,5 +249,11 @@ class _Search:
         return f"{gone}: it now lies there as {found.stat.name}"
 
     def _size(self, found: Found) -> str:
-        size, whole = found.stat.size, self._run.file.size
-        return f" ({size} bytes)" if size == whole else f" ({size} of {whole} bytes)"
+        return f" ({found.stat.size} bytes)" if found.stat.size == self._due.size else f" ({self._bytes(found.stat)})"
+
+    def _bytes(self, stat: Stat) -> str:
+        return f"{stat.size}{self._of_whole} bytes"
+
+    @property
+    def _of_whole(self) -> str:
+        return "" if self._due.size is None else f" of {self._due.size}"

@@ -43,6 +43,15 @@ PARTS: Final = 10_000  # S3's limit for one upload
 UPLOADS: Final = 3  # of one object that are begun and not completed, whose parts are counted
 PAGE: Final = 1000  # ListObjectsV2 never returns more at a time
 
+# What an object may be stored with, as HeadObject calls it.
+_HEADERS: Final = {
+    "ContentType": "content-type",
+    "ContentEncoding": "content-encoding",
+    "ContentDisposition": "content-disposition",
+    "ContentLanguage": "content-language",
+    "CacheControl": "cache-control",
+}
+
 _NOT_FOUND = 404
 _CHANGED = 412
 _BEYOND_END = 416
@@ -150,6 +159,34 @@ class S3Endpoint:
         with translated("s3:ListMultipartUploadParts", self.location.uri(name)):
             shown = [self._client.list_parts(UploadId=upload, **where) for upload in begun[:UPLOADS]]
         return [sum(part["Size"] for part in parts.get("Parts", ())) for parts in shown]
+
+    def tags(self, name: str) -> Mapping[str, str]:
+        """Return an object's tags, by one GetObjectTagging; none of an object that is not there."""
+        from botocore.exceptions import ClientError
+
+        where = {"Bucket": self.location.bucket, "Key": self._key(name)}
+        with translated("s3:GetObjectTagging", self.location.uri(name)):
+            try:
+                answer = self._client.get_object_tagging(**where)
+            except ClientError as error:
+                if error_code(error) == "NoSuchKey":
+                    return {}
+                raise
+        return {tag["Key"]: tag["Value"] for tag in answer["TagSet"]}
+
+    def metadata(self, name: str) -> Mapping[str, str]:
+        """Return what an object's HEAD tells of it, the writer's own metadata and the headers it was stored with."""
+        from botocore.exceptions import ClientError
+
+        with translated("s3:GetObject", self.location.uri(name)):
+            try:
+                head = self._client.head_object(Bucket=self.location.bucket, Key=self._key(name))
+            except ClientError as error:
+                if http_status(error) == _NOT_FOUND:
+                    return {}
+                raise self._explained(error, name) from error
+        own = {key.lower(): value for key, value in head["Metadata"].items()}
+        return {**own, **{header: str(head[field]) for field, header in _HEADERS.items() if field in head}}
 
     @contextmanager
     def open(self, name: str, offset: int = 0, version: str | None = None) -> Iterator[Iterator[bytes] | None]:

@@ -10,10 +10,12 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from pytest_fileflow import payload, steps, template
+from pytest_fileflow.due import name_due
 from pytest_fileflow.errors import ConfigInvalid, FunctionFailed, Interrupted, InvokeTimeout, LetIn
 from pytest_fileflow.model import BAD_PAYLOAD, PayloadFile
 from pytest_fileflow.negative.answers import error_told, is_of_its_own, ran_out_of_time
 from pytest_fileflow.negative.trial import Attempt
+from pytest_fileflow.streams import delivered
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -44,11 +46,12 @@ def never_sent(flow: Flow, run: Run) -> PayloadFile:
 def may_write(flow: Flow, run: Run) -> tuple[tuple[Side, str], ...]:
     """Return what starting a transfer without its file may write: a trigger file, and whatever is delivered."""
     run = dataclasses.replace(run, file=never_sent(flow, run))
-    delivered: tuple[tuple[Side, str], ...] = (("target", run.file.name),)
+    names = dict.fromkeys((run.file.name, name_due(flow, run).exact or run.file.name))
+    copies: tuple[tuple[Side, str], ...] = tuple(("target", name) for name in names)
     if flow.transfer.mode != "trigger_file":
-        return delivered
+        return copies
     name = steps.trigger_name(flow, run)
-    return (("source", name), ("target", name), *delivered)
+    return (("source", name), ("target", name), *copies)
 
 
 def missing_source(trial: Trial) -> Iterator[Attempt]:
@@ -92,10 +95,10 @@ def _trigger_alone(trial: Trial) -> None:
 
 
 def _require_nothing(trial: Trial) -> None:
-    name, target = trial.run.file.name, trial.flow.target
-    found = trial.tools.endpoint(target).stat(name)
+    target = trial.flow.target
+    found = delivered(trial.flow, trial.run, trial.tools)
     if found is not None:
-        raise LetIn(f"{target.uri(name)} was delivered with {found.size} bytes, though its file was never sent")
+        raise LetIn(f"{target.uri(found.name)} was delivered with {found.size} bytes, though its file was never sent")
 
 
 def bad_payload(trial: Trial) -> Iterator[Attempt]:

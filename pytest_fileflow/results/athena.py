@@ -40,6 +40,7 @@ COLUMNS: Final[Mapping[str, str]] = MappingProxyType(
         "residue": "array<string>",
         "sandbox": "boolean",
         "faults": "array<string>",
+        "due": "struct<name:string,size:bigint,sha256:string,wrapped_in:array<string>>",
         "rehearsal": "struct<flow_id:string,fault:string,must_be:string>",
     }
 )

@@ -6,6 +6,7 @@ import csv
 import io
 from typing import TYPE_CHECKING, Any
 
+from pytest_fileflow.due import Due, name_due
 from pytest_fileflow.model import format_size
 from pytest_fileflow.results.phases import duration, phases, phases_seconds, total_seconds
 from pytest_fileflow.results.words import bounded, encodable, evidence_lines, plain, plain_json, sentence
@@ -42,7 +43,8 @@ def make_record(case: Case, run: Run) -> Record:
         "tags": list(flow.tags),
         "file": {"name": name, "size": run.file.size, "sha256": run.file.sha256},
         "source": {"type": flow.source.type, "location": flow.source.uri(name)},
-        "target": {"type": flow.target.type, "location": flow.target.uri(name)},
+        "target": {"type": flow.target.type, "location": flow.target.uri(name_due(flow, run).text)},
+        **_due(case, run),
         "observed": _observed(run),
         "timeline": dict(run.timeline),
         "phases_seconds": phases_seconds(run.timeline),
@@ -56,6 +58,16 @@ def make_record(case: Case, run: Run) -> Record:
         **_rehearsal(case),
     }
     return {field: encodable(value) for field, value in record.items()}
+
+
+def _due(case: Case, run: Run) -> Record:
+    """Return, for a flow that does more than copy alone, what should arrive; what cannot be known is None."""
+    if case.kind != "transfer" or not run.file.name:
+        return {}
+    due = Due.of(case.flow, run)
+    if (due.name.exact, due.size, due.sha256) == (run.file.name, run.file.size, run.file.sha256):
+        return {}
+    return {"due": {"name": due.name.text, "size": due.size, "sha256": due.sha256, "wrapped_in": list(due.adds)}}
 
 
 def _rehearsal(case: Case) -> Record:
@@ -176,11 +188,17 @@ def _checks_passed(record: Record) -> str:
 def expected_text(record: Record) -> str:
     """Return what should have come to pass."""
     if sends_file(record):
-        size = format_size(record["file"]["size"])
-        return f"{size} within {record['slo_seconds']:g} s at {record['target']['location']}"
+        return f"{_due_text(record)} within {record['slo_seconds']:g} s at {record['target']['location']}"
     if record["kind"] == "rejects":
         return f"{record['case'].removeprefix('rejects-')} is refused"
     return "both ends answer" if record["kind"] == "canary" else "all that the flow needs is there and may be used"
+
+
+def _due_text(record: Record) -> str:
+    due, sent = record.get("due"), format_size(record["file"]["size"])
+    if due is None:
+        return sent
+    return " in ".join([sent, *reversed(due["wrapped_in"])]) if due["size"] is None else format_size(due["size"])
 
 
 def observed_text(record: Record) -> str:

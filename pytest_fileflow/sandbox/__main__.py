@@ -160,6 +160,7 @@ class _Sandbox:
             "name": claim.name,
             "source": describe(route.source, self._sftp, faulty=switches.at_side(route.flow_id, "source")),
             "target": describe(route.target, self._sftp, faulty=switches.at_side(route.flow_id, "target")),
+            "work": route.work,
             "asked": self._pool.asked(question["request_id"]) or time.time(),
             "faults": switches.of_transfer(route.flow_id),
             "earlier": switches.earlier(route.flow_id),

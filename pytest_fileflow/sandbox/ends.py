@@ -11,6 +11,7 @@ import sys
 import time
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn, Protocol, cast
+from urllib.parse import urlencode
 
 import boto3
 import paramiko
@@ -28,6 +29,7 @@ _WINDOW = 8 * 1024 * 1024
 _PART = 5 * 1024 * 1024  # S3's smallest, but for the last
 _STEPS = 10  # in which a slow writer's file grows
 _MAX_CONNECTIONS = 8
+_HEADERS = ("content-type", "content-encoding", "content-disposition", "content-language", "cache-control")
 
 
 class TransferError(Exception):
@@ -76,13 +78,16 @@ def _client(service: str) -> Any:
 
 
 class _S3End:
-    """A bucket and prefix; encrypts with the flow's KMS key where it has one."""
+    """A bucket and prefix; encrypts with the flow's KMS key where it has one, and adds its tags and metadata."""
 
     def __init__(self, place: dict[str, Any]) -> None:
         self._place = place
         self._bucket, self._folder = place["bucket"], place["folder"]
         key = place.get("kms_key_arn")
-        self._extra = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": key} if key else {}
+        self._extra: dict[str, Any] = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": key} if key else {}
+        if place.get("tags"):
+            self._extra["Tagging"] = urlencode(place["tags"])
+        self._extra |= _stored_with(place.get("metadata") or {})
 
     def open(self, name: str) -> tuple[BinaryIO, int] | None:
         try:
@@ -125,6 +130,13 @@ class _S3End:
 
     def uri(self, name: str) -> str:
         return f"s3://{self._bucket}/{self._folder}{name}"
+
+
+def _stored_with(metadata: dict[str, str]) -> dict[str, Any]:
+    """Return metadata as arguments: the headers that objects are stored with, and the writer's own names."""
+    headers = {name: "".join(map(str.title, name.split("-"))) for name in _HEADERS}
+    named = {headers[name]: value for name, value in metadata.items() if name in headers}
+    return {**named, "Metadata": {name: value for name, value in metadata.items() if name not in headers}}
 
 
 _CONNECTIONS: dict[tuple[str, int, str], paramiko.SFTPClient] = {}

@@ -7,12 +7,13 @@ import os
 import signal
 import time
 from pathlib import Path, PurePosixPath
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from pytest_fileflow.model import sidecar_names
 from pytest_fileflow.sandbox import damage
 from pytest_fileflow.sandbox.ends import TransferError, wait_for_ever
+from pytest_fileflow.sandbox.reshaping import new_name, reshaped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
 ELSEWHERE = "misplaced"
 _NEARLY = 4  # of a size that differs by less than a quarter
+MANIFEST = ".manifest.json"
+AS_SENT: Mapping[str, Any] = MappingProxyType({"unwraps": (), "adds": (), "name": None})
+"""The work of a transfer that only moves files."""
 
 
 class FunctionFault(Exception):
@@ -44,6 +48,7 @@ class Delivery:
         self._name = str(job["name"])
         self._sidecars, self._job, self._park = sidecars, job, park
         self._faults = {str(fault["name"]): fault["amount"] for fault in job["faults"]}
+        self._work = AS_SENT if "as_sent" in self._faults else job["work"]
         self._opened = self._source.open(self._name)
         self.size = self._opened[1] if self._opened else None
 
@@ -67,7 +72,8 @@ class Delivery:
         target = self._target.elsewhere(ELSEWHERE) if "misplace" in self._faults else self._target
         for side, content in self._sidecars_to_send().items():
             target.write(self._beside(side), io.BytesIO(content), len(content))
-        name = f"renamed_{self._name}" if "rename" in self._faults else self._name
+        arrives = new_name(self._work, self._name, self._sidecars.get(MANIFEST), str(self._job["flow_id"]))
+        name = f"renamed_{arrives}" if "rename" in self._faults else arrives
         if "duplicate" in self._faults:
             self._write(target, copy_name(name))  # first: once the file itself is there, it may be judged
         self._write(target, name)
@@ -93,6 +99,8 @@ class Delivery:
         return next(name for name in sidecar_names(self._name) if name.endswith(side))
 
     def _sidecars_to_send(self) -> Mapping[str, bytes]:
+        if "bare" in self._faults:
+            return {}
         if "stale" not in self._faults:
             return self._sidecars
         earlier = self._earlier()["sidecars"]
@@ -106,8 +114,7 @@ class Delivery:
                 target.write(name, body, size)
                 return
             self._park(None)
-            whole = self.size or 0
-            target.grow(name, body, whole if size is None else size, self._faults[writer])
+            target.grow(name, body, (self.size or 0) if size is None else size, self._faults[writer])
 
     def _content(self) -> tuple[BinaryIO, int | None]:
         """Return the bytes to deliver, freshly opened, and their number where it is known."""
@@ -115,12 +122,12 @@ class Delivery:
         if opened is None:
             raise TransferError(f"{self._source.uri(self._name)} is gone")
         body, known = opened
-        size: int | None = known
         if "stale" in self._faults:
             body.close()
             earlier = self._earlier()
-            body = Path(earlier["path"]).open("rb")  # noqa: SIM115 - closed by whoever reads it
-            size = earlier["size"]
+            body, known = Path(earlier["path"]).open("rb"), int(earlier["size"])  # noqa: SIM115 - closed by whoever reads it
+        size: int | None
+        body, size = reshaped(self._work, body, known, self._name)
         for fault, amount in self._faults.items():
             if fault in damage.NAMES:
                 if size is None:
@@ -131,8 +138,8 @@ class Delivery:
     def _earlier(self) -> Mapping[str, Any]:
         """Return the file of an earlier run that has this one's size, or nearly: what is packed differs a little."""
         size = self.size or 0
-        found = min(self._job["earlier"], key=lambda file: abs(file["size"] - size), default=None)
-        if found is None or abs(found["size"] - size) > size // _NEARLY:
+        found = min(self._job["earlier"], key=lambda file: abs(int(file["size"]) - size), default=None)
+        if found is None or abs(int(found["size"]) - size) > size // _NEARLY:
             raise TransferError(f"no earlier run of {size} bytes is known whose file could be delivered again")
         return dict(found)
 

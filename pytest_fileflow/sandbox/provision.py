@@ -15,6 +15,7 @@ from pytest_fileflow.sandbox.aws import PARAMETER
 from pytest_fileflow.sandbox.backends import backend
 from pytest_fileflow.sandbox.places import Place, place_of
 from pytest_fileflow.sandbox.routes import Route, is_data
+from pytest_fileflow.sandbox.sealing import key_pair
 from pytest_fileflow.sandbox.sftp import Account
 from pytest_fileflow.sandbox.switches import Switch
 from pytest_fileflow.sandbox.web import REGION
@@ -67,7 +68,7 @@ class Provisioner:
         return {"problems": problems, "seconds": round(time.monotonic() - began, 3)}
 
     def _make(self, flow: Mapping[str, object]) -> Route:
-        route = Route.parse(flow)
+        route = Route.parse(self._with_pgp_key(flow))
         for location in (route.source, route.target):
             if isinstance(location, S3Location):
                 self._bucket(location.bucket)
@@ -83,6 +84,16 @@ class Provisioner:
             self._topic(topic)
         self._switch(route, flow)
         return route
+
+    def _with_pgp_key(self, flow: Mapping[str, object]) -> Mapping[str, object]:
+        """Put a private key into the secrets of a flow's checks, and give its transfer the public one."""
+        secrets, work = _texts(flow.get("pgp_secrets")), flow.get("work")
+        if not secrets:
+            return flow
+        pair = key_pair()
+        for secret in secrets:
+            self._tables.secrets.setdefault(secret, json.dumps({"privateKey": pair.private}))
+        return {**flow, "work": {**(work if isinstance(work, dict) else {}), "public_key": pair.public}}
 
     def _switch(self, route: Route, flow: Mapping[str, Any]) -> None:
         """Switch a flow's faults on, and those off that it no longer has."""

@@ -88,7 +88,7 @@ class Route:
     """A flow as its transfer sees it; ``trigger`` is the pattern of its trigger files' names.
 
     ``probe`` is a further payload that the function knows, about a file by name; ``refuses`` one that
-    means nothing to it.
+    means nothing to it. ``work`` is what the transfer does to a file, as JSON.
     """
 
     flow_id: str
@@ -101,6 +101,7 @@ class Route:
     trigger: re.Pattern[str] | None = None
     probe: object = None
     refuses: object = None
+    work: object = None
 
     @property
     def place(self) -> Place:
@@ -128,6 +129,7 @@ class Route:
             trigger=name_pattern(str(spec["trigger_name"])) if mode == "trigger_file" else None,
             probe=spec.get("probe"),
             refuses=spec.get("refuses"),
+            work=spec.get("work"),
         )
 
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pytest_fileflow.faults import Fault
 from pytest_fileflow.model import BAD_PAYLOAD
 from pytest_fileflow.template import names_in
+from pytest_fileflow.transforms import adds, checks_named, renaming
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from pytest_fileflow.model import Flow, Location
+    from pytest_fileflow.model import CheckSpec, Flow, Location
 
 MOST_SECONDS = 900.0  # AWS: the longest time limit that a function can have
 
@@ -50,7 +51,32 @@ def plain_flow(flow: Flow, earlier: Iterable[EarlierFile] = ()) -> dict[str, obj
         "faults": [_plain_fault(fault, flow) for fault in faults],
         "problems": problems,
         "earlier": [asdict(file) for file in earlier],
+        "work": _work(flow),
+        "pgp_secrets": [str(check.options.get("secret_arn")) for check in checks_named(flow, "pgp")],
     }
+
+
+def _work(flow: Flow) -> dict[str, object]:
+    """Return what a flow's transfer does to a file, as its checks say that it must arrive."""
+    labels: dict[str, object] = {}
+    for check in checks_named(flow, "tags", "metadata"):
+        labels[check.name] = _labels(check)
+    for check in checks_named(flow, "kms"):
+        labels |= {"kms_key_arn": check.options["key_arn"]} if "key_arn" in check.options else {}
+    return {
+        "unwraps": list(flow.validation.unwraps),
+        "adds": list(adds(flow)),
+        "name": renaming(flow),
+        "labels": labels,
+    }
+
+
+def _labels(check: CheckSpec) -> dict[str, str]:
+    """Return the names that a check asks for with their values; what may have any gets one."""
+    options: Mapping[str, Any] = check.options
+    named = {**dict.fromkeys(options.get("present", ()), "sandbox"), **options.get("equals", {})}
+    fold = str.lower if check.name == "metadata" else str
+    return {fold(name): str(value) for name, value in named.items()}
 
 
 def _plain_fault(fault: Fault, flow: Flow) -> dict[str, object]:

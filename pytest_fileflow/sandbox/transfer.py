@@ -115,7 +115,9 @@ def _opener() -> urllib.request.OpenerDirector:
 
 def _move(job: dict[str, Any], context: LambdaContext) -> tuple[str, str | None, int]:
     """Copy one file, its sidecars first; return the outcome, the flow in its manifest, and its size."""
-    source, target, name = end_of(job["source"]), end_of(job["target"]), str(job["name"])
+    is_bare = any(fault["name"] == "bare" for fault in job["faults"])
+    labels = {} if is_bare else job["work"]["labels"]
+    source, target, name = end_of(job["source"]), end_of({**job["target"], **labels}), str(job["name"])
     named = zip(SIDECARS, sidecar_names(name), strict=True)
     sidecars = {side: body for side, beside in named if (body := _small(source, beside)) is not None}
     owner = _flow_in(sidecars.get(".manifest.json"))

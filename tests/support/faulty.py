@@ -11,6 +11,7 @@ from pytest_fileflow.config import load_file
 from pytest_fileflow.faults import Fault
 from pytest_fileflow.model import Flow
 from pytest_fileflow.payload import PATTERNS, open_payload
+from pytest_fileflow.registry import BUILTIN_CHECKS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -84,7 +85,7 @@ def _end(flow_id: str, kind: str, side: str) -> dict[str, object]:
 
 def loaded(path: Path) -> dict[str, Flow]:
     """Return the flows of a file by id; all of them must be good."""
-    flows = load_file(path, display=path.name, sandbox=True, patterns=SIZES, checks=())
+    flows = load_file(path, display=path.name, sandbox=True, patterns=SIZES, checks=dict.fromkeys(BUILTIN_CHECKS))
     assert all(isinstance(flow, Flow) for flow in flows), flows
     return {flow.flow_id: flow for flow in flows}
 

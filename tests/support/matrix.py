@@ -9,7 +9,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
-from pytest_fileflow.faults import expected_cause
+from pytest_fileflow.caught import expected_cause
 from tests.support.troubled import EARLIER, IMPATIENT, STALLED, Troubled, pairs
 
 if TYPE_CHECKING:
