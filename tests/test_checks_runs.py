@@ -8,11 +8,13 @@ import gzip
 import pytest
 
 from pytest_fileflow.checks import LayerBroken
-from pytest_fileflow.model import CheckResult, CheckSpec
+from pytest_fileflow.model import CheckResult, CheckSpec, Wrap
 from pytest_fileflow.registry import register_builtin_checks
+from pytest_fileflow.secret import Credentials
 
 from .support.inner import CONFTEST, flow
 from .support.memory import World
+from .support.pgp import Party
 from .test_engine import Bench, make_case
 
 ARN = "arn:aws:secretsmanager:eu-central-1:111122223333:secret:pgp"
@@ -22,14 +24,16 @@ ARN = "arn:aws:secretsmanager:eu-central-1:111122223333:secret:pgp"
 def run():
     benches = []
 
-    def run(*checks, pattern="fixed", damage=lambda content: content, register=lambda registry: None, **validation):
+    def run(*checks, data=None, damage=lambda content: content, register=lambda registry: None, key=None):
         bench = Bench(World(damage))
         benches.append(bench)
+        if key:
+            bench.tools = dataclasses.replace(bench.tools, credentials=lambda secret: Credentials(key))
         register_builtin_checks(bench.tools.registry)
         register(bench.tools.registry)
         specs = tuple(check if isinstance(check, CheckSpec) else CheckSpec(check) for check in checks)
-        case = make_case(checks=specs, **validation)
-        testdata = dataclasses.replace(case.flow.testdata, pattern=pattern)
+        case = make_case(checks=specs)
+        testdata = dataclasses.replace(case.flow.testdata, **(data or {"pattern": "fixed"}))
         case = dataclasses.replace(case, flow=dataclasses.replace(case.flow, testdata=testdata))
         return bench.run(case), bench.world
 
@@ -47,8 +51,33 @@ def test_a_file_that_is_right_all_through_passes(run):
     assert done.verdict.cause == "check.fixedwidth", "10000 bytes are no whole number of lines"
 
 
+def test_a_flow_that_compresses_is_held_to_what_lies_inside(run):
+    inside = CheckSpec("rows", {"equals": 79, "format": "lines"})
+    done, _ = run("gzip", inside, damage=gzip.compress)
+    assert done.verdict.outcome == "passed", done.verdict
+    done, _ = run("gzip", inside, damage=lambda content: gzip.compress(content[:-1]))
+    assert done.verdict.cause == "check.gzip"
+    assert "inside 9999 bytes (1 too few)" in done.verdict.reason
+
+
+def test_layers_of_the_payload_are_opened_and_held_to_what_was_wrapped(run):
+    with Party() as party:
+        party.make_key("receiver")
+        pgp = Wrap("pgp", {"public_key": party.public_key("receiver")})
+        data = {"pattern": "csv", "wrap": (pgp, Wrap("zip"), Wrap("gzip"))}
+        checks = (CheckSpec("pgp", {"secret_arn": ARN}), "zip", "gzip", "rows", "csv_header", "encoding")
+        done, _ = run(*checks, data=data, key=party.private_key("receiver"))
+    assert done.verdict.outcome == "passed", done.verdict
+    results = {check.name: check for check in done.checks}
+    assert results["rows"].passed
+    for name, inside in zip(("pgp", "zip", "gzip"), done.file.inside, strict=True):
+        text = f"inside {inside.size} bytes, SHA-256 {inside.sha256}"
+        assert text in results[name].observed
+        assert text in results[name].expected
+
+
 def test_the_outermost_failure_names_the_run(run):
-    done, _ = run("gzip", CheckSpec("rows", {"equals": 1}))
+    done, _ = run("gzip", CheckSpec("rows", {"equals": 1}), damage=lambda content: content[::-1])
     assert (done.verdict.outcome, done.verdict.cause) == ("failed", "check.gzip")
     assert done.verdict.reason == "check gzip: expected whole gzip, got this is not gzip"
     assert "text-mode copy" in done.verdict.hint
@@ -106,9 +135,12 @@ def test_a_layer_of_ones_own_works_as_the_built_in_ones(run, breaks, cause):
 ASKING = """
 import pytest
 from pytest_fileflow.model import CheckResult
-from pytest_fileflow.secret import Credentials
+from pytest_fileflow.secret import Credentials, Secrets
 
-class Vault:
+class Vault(Secrets):
+    def __init__(self):
+        pass
+
     def credentials(self, secret):
         return Credentials(passphrase=f"that of {secret}")
 
