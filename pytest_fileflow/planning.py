@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pytest_fileflow import reach, steps
 from pytest_fileflow.clock import Clock
+from pytest_fileflow.due import name_due
 from pytest_fileflow.endpoints import delete_each
 from pytest_fileflow.endpoints.names import PROBE, checked, partial_name
 from pytest_fileflow.errands import ERRANDS
@@ -208,7 +209,7 @@ def _transfer(case: Case, tools: Tools, clean_up: bool) -> None:
     run = steps.enter_ledger(flow, run)
     run = steps.trigger(flow, steps.seed(flow, run, tools), tools)
     target = tools.endpoint(flow.target)
-    with target.open(run.file.name):
+    with target.open(name_due(flow, run).text):
         target.list()  # for copies
     if clean_up:
         steps.clean_up(flow, run, tools)

@@ -118,13 +118,17 @@ def test_what_is_shown_is_the_flow(project, capsys, config):
     def loaded(text):
         (project / "flows/x.yaml").write_text(text)
         (flow,) = load_file(
-            project / "flows/x.yaml", display="f", sandbox=True, patterns=PATTERNS, checks=("rows", "gzip")
+            project / "flows/x.yaml",
+            display="f",
+            sandbox=True,
+            patterns=PATTERNS,
+            checks={"rows": None, "gzip": None, "lines": None},
         )
         return flow
 
     (project / "flows/endpoints.yaml").unlink()
     (project / "conftest.py").write_text(
-        "def pytest_fileflow_register(registry):\n    for name in ('rows', 'gzip'):\n"
+        "def pytest_fileflow_register(registry):\n    for name in ('lines',):\n"
         "        registry.check(name, lambda options, expected: None)\n"
     )
     flow = loaded(yaml.safe_dump(config, sort_keys=False))

@@ -25,6 +25,8 @@ Config = dict[str, Any]
 
 DEFAULT = "default"
 HIDDEN = "(not shown)"
+TABLES = frozenset({"fields", "locale", "header", "delimiter", "quote", "newline", "encoding", "bom"})
+"""What describes the rows of a file: where none of it is given, none of it has a default worth showing."""
 _BLOCKS = ("source", "target", "transfer", "validation", "testdata", "contract")
 _FARTHEST_COLUMN = 72
 _INDENT = "  "
@@ -89,6 +91,8 @@ def _defaults_of(name: str, block: str, flow: Flow, given: Mapping[str, Any]) ->
         unfit = set()
     else:
         unfit = {key for key, other in (("size_bytes", "sizes"), ("filename_prefix", "filename")) if other in given}
+        if name == "testdata" and not TABLES.intersection(given):
+            unfit |= TABLES
     return {key: value for key, value in found.items() if key not in unfit}
 
 

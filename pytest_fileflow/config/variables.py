@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from pytest_fileflow import template
+from pytest_fileflow import template, transforms
 from pytest_fileflow.config import alerting, flow_schema
 from pytest_fileflow.config.findings import is_secretive, quoted, suggestion
 from pytest_fileflow.config.rules import NAME_VARIABLES, RUN_VARIABLES
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 SYSTEM = "env:"
 """How the names of the process's own variables begin: ``${env:HOME}``."""
 
-_OF_RUNS = RUN_VARIABLES | NAME_VARIABLES | alerting.VARIABLES
+_OF_RUNS = RUN_VARIABLES | NAME_VARIABLES | alerting.VARIABLES | {*transforms.NAME_VARIABLES}
 _ANY_INDEX = "[]"
 _PLAIN = re.compile(r"\$\$\{|\$\{([^{}]*)\}|\$\{")
 _TEMPLATE = re.compile(r"\$\$|\$\{([^{}]*)\}")
@@ -49,6 +49,7 @@ TEMPLATES: Mapping[str, Any] = {
         "trigger_file": {"name": RUN_VARIABLES.__contains__, "content": RUN_VARIABLES.__contains__},
     },
     "testdata": {"filename": NAME_VARIABLES.__contains__},
+    "validation": {"checks": {_ANY_INDEX: {"to": transforms.NAME_VARIABLES.__contains__}}},
     "negative": {_ANY_INDEX: {"payload": RUN_VARIABLES.__contains__}},
     "alerts": {"webhook": {**_WEBHOOK, _ANY_INDEX: _WEBHOOK}},
 }
