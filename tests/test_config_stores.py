@@ -374,6 +374,20 @@ def test_a_flow_in_two_places_is_named_in_both(stored):
     )
 
 
+def test_a_store_holds_what_its_flows_share_its_groups_and_its_environments(stored):
+    put("environments/prod.yaml", "variables: {team: people}\n")
+    put("flows/endpoints.yaml", "endpoints:\n  in: {type: S3, bucket: source-bucket, prefix: acme/}\n")
+    put("flows/sub/acme.json", {**flow("shared"), "source": {"use": "in"}, "owner": "${team}"})
+    put("flows/sub/broken.json", {**flow("broken"), "source": {"use": "inn"}})
+    put("groups/shared.json", ["shared", "broken"])
+    options = [f"--fileflow-config={STORE}", "--fileflow-env=prod", "--fileflow-group=shared"]
+    result = stored.run(*options, "-n", "2")  # workers find them, too
+    result.assert_outcomes(passed=1, failed=1)
+    (record,) = stored.records()
+    assert (record["flow_id"], record["owner"]) == ("shared", "people")
+    result.stdout.fnmatch_lines([f"{STORE}/flows/sub/broken.json:*did you mean*in*"])
+
+
 def test_without_a_store_nothing_of_it_is_imported(suite):
     suite.add("flows/acme.json", flow("acme"))
     suite.add(
