@@ -5,10 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from pytest_fileflow.errors import ConfigInvalid
 from pytest_fileflow.model import CheckResult
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+
+    from pytest_fileflow.checks.place import Delivery
+    from pytest_fileflow.endpoints import Endpoint
 
 SHOWN = 10  # names, of those that are there
 
@@ -45,3 +49,21 @@ class Wanted:
         return CheckResult(
             check, passed=False, expected=", ".join(wanted), observed=f"{', '.join(problems)} (there are: {others})"
         )
+
+
+class Labels:
+    """A check of what a storage keeps beside a file; ``ask`` returns None where an endpoint shows none of it."""
+
+    def __init__(self, check: str, wanted: Wanted, ask: Callable[[Endpoint, str], Mapping[str, str] | None]):
+        self._check = check
+        self._wanted = wanted
+        self._ask = ask
+
+    def look(self, delivery: Delivery) -> CheckResult:
+        """Ask for it, and judge it."""
+        found = self._ask(delivery.endpoint, delivery.stat.name)
+        if found is None:
+            raise ConfigInvalid(
+                f"check {self._check} is not possible at {delivery.uri}: its endpoint shows no {self._check}"
+            )
+        return self._wanted.judge(self._check, found)
