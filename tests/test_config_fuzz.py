@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+CHECKS = dict.fromkeys(("rows", "gzip", "lines"))
 QUICK = settings(
     max_examples=100,
     deadline=None,  # the first example imports what explains
@@ -73,7 +74,7 @@ def load(path: Path, data: bytes, modes: tuple[bool, ...] = (True, False)) -> tu
     lines = data.count(b"\n") + data.count(b"\r") + data.count(b"\xc2\x85") + data.count(b"\xe2\x80") + 1
     loaded = []
     for sandbox in modes:
-        loaded = load_file(path, display="f", sandbox=sandbox, patterns=PATTERNS, checks={"rows": None, "gzip": None})
+        loaded = load_file(path, display="f", sandbox=sandbox, patterns=PATTERNS, checks=CHECKS)
         assert loaded
         for each in loaded:
             if isinstance(each, BrokenFlow):
@@ -174,7 +175,7 @@ def test_what_only_yaml_takes_for_a_line_break_leads_to_the_careful_reader(line_
 @given(lines=YAML_LINES, word=st.sampled_from(PLAIN_WORDS))
 def test_the_fast_way_gives_no_other_flow_than_the_careful_one(lines: str, word: str) -> None:
     for text in (f"{lines}\nflow_id: a\n{FLOW_LINES}", f"flow_id: a\nowner: {word}\n{FLOW_LINES}{lines}"):
-        rules = Rules(sandbox=False, patterns=PATTERNS, checks={"rows": None, "gzip": None})
+        rules = Rules(sandbox=False, patterns=PATTERNS, checks=CHECKS)
         quick = loader.quick(text, "yaml", "f", rules)
         if quick is not None:
             assert quick == loader.careful(text, "yaml", loader.Source("f", "a"), rules)

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pytest_fileflow.commands.collecting import QUIET
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -49,6 +48,8 @@ def command(form: str, more: tuple[str, ...]) -> int:
     Exit status: 0, or 1 where something is refused or a config is broken.
     """
     import pytest
+
+    from pytest_fileflow.commands.collecting import QUIET
 
     own = ["-q", *QUIET, "--fileflow-plan"]
     if not any(Path(argument.partition("::")[0]).exists() for argument in more):

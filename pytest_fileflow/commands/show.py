@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pytest_fileflow.commands.collecting import CannotCollect, items_in
 from pytest_fileflow.commands.completing import flow_ids
 
 if TYPE_CHECKING:
@@ -38,6 +37,7 @@ def command(flow_id: str, paths: tuple[str, ...], env: str | None, sandbox: bool
     flow cannot be used, and why; 2 where there is no such flow.
     """
     from pytest_fileflow.collection import BROKEN, CASE, Flows
+    from pytest_fileflow.commands.collecting import CannotCollect, items_in
     from pytest_fileflow.suggest import nearest
 
     options = [*(["--fileflow-sandbox"] if sandbox else []), *([f"--fileflow-env={env}"] if env else [])]

@@ -349,12 +349,17 @@ class Troubled:
         }
 
 
+NOT_OF_COPIES = ("as_sent", "bare")  # they change nothing in a flow that only copies
+
+
 def pairs() -> Iterator[tuple[str, Fault | None, str]]:
     """Yield every direction with every fault that is possible in it, at either end, and how the function is invoked."""
     for direction in DIRECTIONS:
         kinds = dict(zip(("source", "target"), direction.split("->"), strict=True))
         yield direction, None, "Event"
         for kind in FAULTS.values():
+            if kind.name in NOT_OF_COPIES:
+                continue
             if kind.part == "endpoint":
                 for side in ("source", "target"):
                     if kinds[side] in kind.ends:
