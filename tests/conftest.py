@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,7 +41,7 @@ def lean_inner_sessions() -> Iterator[None]:
         yield
 
 
-# Whole modules that take seconds a test: tox runs them on the oldest and the newest Python only.
+# What takes seconds a test, as everything over workers does: tox runs it on the oldest and the newest Python only.
 SYSTEM = frozenset(
     f"test_{name}.py"
     for name in (
@@ -48,14 +49,15 @@ SYSTEM = frozenset(
         *("interrupts", "negative_session", "page_browser", "progress", "rehearsal", "reports", "results_sessions"),
         *("sandbox_aws", "sandbox_backends", "sandbox_faults", "sandbox_flows", "sandbox_life"),
         *("sandbox_notifications", "sandbox_routes", "sandbox_sftp", "verdict_words", "whereabouts_sandbox"),
-        *("whereabouts_servers",),
+        *("whereabouts_servers", "changing_flows", "payload_sessions", "config_stores", "push_pull", "reuse_sessions"),
+        *("init", "clean", "sandbox_command", "hostkeys_command", "planning", "rotation", "results_stores"),
     )
 )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if item.path.name in SYSTEM:
+        if item.path.name in SYSTEM or re.search(r"\bn2\b", item.name):
             item.add_marker("system")
 
 
