@@ -304,5 +304,8 @@ def _hint(refused: Sequence[Location | str]) -> str:
     patterns = [pattern for place in refused if (pattern := pattern_of(place)) is not None]
     if len(patterns) < len(refused):
         return f"{_NO_PATTERN}name the folder itself in the config."
-    options = " ".join(f"--fileflow-allow '{pattern}'" for pattern in patterns)
-    return f"If it is meant to be touched, allow it, on every list that is in force: {options}"
+    lines = " ".join(f"'{pattern}'" for pattern in patterns)
+    return (
+        "If it is meant to be touched, add to each list that lacks it (--fileflow-allow, fileflow_allow in the ini "
+        f"file, allow in the environment's file): {lines}"
+    )

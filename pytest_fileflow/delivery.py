@@ -106,10 +106,10 @@ def _of_killed(lost: Sequence[OwnedUp], local: str) -> Iterator[str]:
     # What lay in a sandbox has gone with it.
     residue = [name for record in recorded if not record.get("sandbox") for name in record["residue"]]
     for name in residue[:LINES]:
-        yield f"left behind by a killed session: {plain(name)}"
+        yield f"may be left behind by a killed session: {plain(name)}"
     if residue:
         files = "1 file" if len(residue) == 1 else f"{len(residue)} files"
-        yield f"left behind by killed sessions: {files} in all, noted in {local}/orphans"
+        yield f"may be left behind by killed sessions: {files} in all, noted in {local}/orphans for `fileflow clean`"
 
 
 def _records(number: int) -> str:

@@ -19,7 +19,7 @@ from pytest_fileflow.fixtures import (
     sftp_endpoint,
     transfer_invoker,
 )
-from pytest_fileflow.reporting import has_broken_flow, put_headline
+from pytest_fileflow.reporting import has_broken_flow, put_headline, put_problem
 from pytest_fileflow.session import FlowSession
 
 if TYPE_CHECKING:
@@ -144,6 +144,8 @@ def pytest_runtest_makereport(
         report.__dict__["fileflow"] = item.stash[REPORT].to_dict()
     if REPORT in item.stash and report.failed:
         put_headline(report, item.stash[REPORT].words)
+    elif report.failed:
+        put_problem(report)
     return report
 
 

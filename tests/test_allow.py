@@ -274,7 +274,7 @@ def test_a_refusal_names_all_that_is_not_allowed_and_what_would_allow_it():
     error = refusal(Case(flow, NO_FILE), AllowList(((parse("s3://landing"),),)))
     assert isinstance(error, NotAllowed)
     assert error.reason == (f"acme names what is not on the allow-list: sftp://acme@sftp.acme.example:22/inbox/, {ARN}")
-    assert f"--fileflow-allow 'sftp://acme@sftp.acme.example:22/inbox' --fileflow-allow '{ARN}'" in error.hint
+    assert f"'sftp://acme@sftp.acme.example:22/inbox' '{ARN}'" in error.hint
     assert refusal(Case(flow, NO_FILE), AllowList()) is None
 
 
@@ -311,7 +311,7 @@ def test_nothing_is_touched_that_is_not_allowed(suite, monkeypatch):
     result.stdout.fnmatch_lines(
         ["config.not_allowed: globex names what is not on the allow-list: s3://source-bucket/globex/"]
     )
-    result.stdout.fnmatch_lines(["*--fileflow-allow 's3://source-bucket/globex/'*"])
+    result.stdout.fnmatch_lines(["*add to each list that lacks it*: 's3://source-bucket/globex/'"])
     records = {(record["flow_id"], record["case"]): record for record in suite.records()}
     assert records["globex", "4KiB"]["cause"] == records["globex", "contract"]["cause"] == "config.not_allowed"
     assert records["globex", "4KiB"]["timeline"].keys() == {"failed"}

@@ -151,8 +151,8 @@ def test_nobody_is_sent_to_look_for_what_lay_in_a_sandbox(tmp_path):
     done = deliver(tmp_path, lambda: None, keeper_of=lambda _: keeper(tmp_path), seconds=0, command="", here=tmp_path)
     assert done.notes == [
         "recorded as interrupted: 2 runs of a session that was killed",
-        f"left behind by a killed session: s3://source/{'b' * 16}",
-        "left behind by killed sessions: 1 file in all, noted in ./orphans",
+        f"may be left behind by a killed session: s3://source/{'b' * 16}",
+        "may be left behind by killed sessions: 1 file in all, noted in ./orphans for `fileflow clean`",
     ]
 
 

@@ -93,6 +93,8 @@ def _flow(given: dict[str, Any], ask: Ask) -> Document:
     function = given["lambda_arn"] or ask("ARN of the function that moves the file (none: its arrival does)", "none")
     if function != "none":
         flow["transfer"] = {"lambda_arn": function}
+    else:
+        flow["transfer"] = {"mode": "event"}
     slo = given["slo"] or ask("Seconds in which it must arrive", str(DEFAULT_SLO))
     flow["validation"] = {"expect_within_seconds": int(slo) if str(slo).isdigit() else slo}
     flow["testdata"] = {"sizes": {"smoke": "4KiB", "typical": "1MiB"}}

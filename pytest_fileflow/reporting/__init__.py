@@ -40,6 +40,10 @@ def register(config: pytest.Config, session: FlowSession) -> None:
         config.pluginmanager.register(Controller(session), "fileflow-controller")
 
 
+BROKEN_CONFIG = "config.invalid: "
+"""How the words of an item begin that stands for a broken config."""
+
+
 def has_broken_flow(config: pytest.Config) -> bool:
     """Return whether a flow could not be run, since its config is wrong."""
     from pytest_fileflow.reporting.others import others
@@ -55,3 +59,13 @@ def put_headline(report: pytest.TestReport, words: str) -> None:
     crash = getattr(report.longrepr, "reprcrash", None)
     if crash is not None and words and words.strip() in crash.message:
         crash.message = words.partition("\n")[0]
+
+
+def put_problem(report: pytest.TestReport) -> None:
+    """Let pytest's short summary and JUnit's ``message`` say the first thing that is wrong with a broken config."""
+    crash = getattr(report.longrepr, "reprcrash", None)
+    if crash is None or not crash.message.startswith(f"Failed: {BROKEN_CONFIG}"):
+        return
+    heading, first, *others = crash.message.removeprefix("Failed: ").splitlines()
+    more = f" (and {len(others)} more)" if others else ""
+    crash.message = f"{heading.partition(':')[0]}: {first}{more}"

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pytest_fileflow.reporting import BROKEN_CONFIG
+
 if TYPE_CHECKING:
     import pytest
 
@@ -19,7 +21,7 @@ class Other:
     @property
     def is_config(self) -> bool:
         """Return whether this is a flow that could not be run, since its config is wrong."""
-        return self.words.startswith("config.invalid: ")
+        return self.words.startswith(BROKEN_CONFIG)
 
 
 def others(config: pytest.Config) -> list[Other]:
@@ -34,4 +36,9 @@ def others(config: pytest.Config) -> list[Other]:
 def _words(report: pytest.TestReport | pytest.CollectReport) -> str:
     # xdist puts the worker's name in front of the whole text.
     crash = getattr(report.longrepr, "reprcrash", None)
-    return report.longreprtext if crash is None else str(crash.message).removeprefix("Failed: ")
+    if crash is None:
+        return report.longreprtext
+    said = str(crash.message).removeprefix("Failed: ")
+    # The summary says the first thing that is wrong with a config, its text all of them.
+    _, heading, problems = report.longreprtext.partition(BROKEN_CONFIG)
+    return f"{heading}{problems}".rstrip() if said.startswith(BROKEN_CONFIG) and problems else said

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_fileflow.model import format_size
 from pytest_fileflow.reporting.causes import blocks
 from pytest_fileflow.reporting.columns import fitted
+from pytest_fileflow.reporting.others import others
 from pytest_fileflow.results.record import sends_file
 from pytest_fileflow.results.words import plain
 
@@ -76,6 +77,7 @@ class TerminalSummary:
         for line in (
             *faults_switched_on(records),
             *self._session.notes,
+            *broken_configs(terminalreporter.config),
             *notes(reports, self._session.recording.lasting),
         ):
             terminalreporter.write_line(line)
@@ -154,6 +156,13 @@ def faults_switched_on(records: Sequence[Record]) -> list[str]:
     lines = [f"faults switched on: {flow_id}: {texts}" for flow_id, texts in sorted(by_flow.items())]
     more = len(lines) - FAULTY_ROWS
     return lines if more <= 0 else [*lines[:FAULTY_ROWS], f"faults switched on: and in {more} more flows"]
+
+
+def broken_configs(config: pytest.Config) -> Iterator[str]:
+    """Yield how many flows did not run, since their config is wrong."""
+    number = sum(other.is_config for other in others(config))
+    if number:
+        yield f"{number} flow{'' if number == 1 else 's'} did not run: the config is wrong (config.invalid, above)"
 
 
 def notes(reports: Sequence[dict[str, Any]], places: Sequence[Place] = ()) -> list[str]:
