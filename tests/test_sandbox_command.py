@@ -8,6 +8,8 @@ import shlex
 import signal
 import subprocess
 import sys
+import tempfile
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +18,7 @@ import pytest
 
 from pytest_fileflow.cli import main
 from pytest_fileflow.commands.by_hand import ByHand
-from pytest_fileflow.commands.sandbox import FORMATS
+from pytest_fileflow.commands.sandbox import FORMATS, _serve
 from pytest_fileflow.model import Flow, S3Location
 from tests.support.sandbox_tools import eventually
 
@@ -130,3 +132,25 @@ def test_what_it_prints_for_a_shell_can_be_sourced(monkeypatch):
 def test_without_a_flow_there_is_nothing_to_run(capsys):
     assert main(["sandbox"]) == 2
     assert capsys.readouterr().err == "fileflow sandbox: there are no flows in flows that can be used\n"
+
+
+def test_what_is_written_to_a_file_is_whole_and_gone_in_the_end(tmp_path):
+    ended, seen = threading.Event(), []
+    file = tmp_path / "sandbox.sh"
+
+    class Running(Elsewhere):
+        @property
+        def is_running(self) -> bool:
+            seen.append((file.read_text(), file.stat().st_mode & 0o777))
+            ended.set()
+            return True
+
+        def file(self, name: str) -> Path:
+            return Path(tempfile.mkdtemp(dir=tmp_path)) / name
+
+    assert _serve(Running(), [], "sh", file, ended) == 0
+    ((text, mode),) = seen
+    assert "export AWS_ENDPOINT_URL=http://127.0.0.1:1\n" in text
+    assert mode == 0o600
+    assert not file.exists()
+    assert _serve(Running(), [], "sh", tmp_path / "no" / "folder", ended) == 2

@@ -6,6 +6,7 @@ import json
 import signal
 import sys
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -33,7 +34,14 @@ LOOK_SECONDS = 1.0
     default="text",
     help="what is printed: for people (text), to be sourced by a shell (sh), or for scripts (json)",
 )
-def command(paths: tuple[str, ...], env: str | None, form: str) -> int:
+@click.option(
+    "--write",
+    "file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="print to a file that is there once all is ready, and gone when it ends",
+)
+def command(paths: tuple[str, ...], env: str | None, form: str, file: Path | None) -> int:
     """Run the stand-in with all that the flows in files and folders (default flows/) name, until Ctrl-C.
 
     It prints what to export, and for each end of each flow the command with which aws or sftp gets there. A file that
@@ -52,7 +60,7 @@ def command(paths: tuple[str, ...], env: str | None, form: str) -> int:
         ended = _told_to_end()
         with Sandbox.start() as sandbox:
             sandbox.provision(found.flows)
-            return _serve(sandbox, found.flows, form, ended)
+            return _serve(sandbox, found.flows, form, file, ended)
     except CannotCollect as error:
         return _end(str(error), CANNOT)
     except FileflowError as error:
@@ -67,16 +75,33 @@ def _told_to_end() -> threading.Event:
     return ended
 
 
-def _serve(sandbox: Sandbox, flows: Sequence[Flow], form: str, ended: threading.Event) -> int:
+def _serve(sandbox: Sandbox, flows: Sequence[Flow], form: str, file: Path | None, ended: threading.Event) -> int:
     from pytest_fileflow.commands.by_hand import Commands
 
-    for line in FORMATS[form](sandbox, Commands(sandbox).of(flows)):
-        sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
-    while not ended.wait(LOOK_SECONDS):
-        if not sandbox.is_running:
-            return _end(f"the sandbox has ended by itself: {sandbox.log_tail(5)}", FAILED)
+    lines = [f"{line}\n" for line in FORMATS[form](sandbox, Commands(sandbox).of(flows))]
+    try:
+        if file is None:
+            sys.stdout.writelines(lines)
+            sys.stdout.flush()
+        else:
+            _put(file, lines)
+        while not ended.wait(LOOK_SECONDS):
+            if not sandbox.is_running:
+                return _end(f"the sandbox has ended by itself: {sandbox.log_tail(5)}", FAILED)
+    except OSError as error:
+        return _end(f"{file}: {error.strerror or error}", CANNOT)
+    finally:
+        if file is not None:
+            file.unlink(missing_ok=True)
     return 0
+
+
+def _put(file: Path, lines: Sequence[str]) -> None:
+    """Write a file in one move, for this user alone: whoever waits for it finds all of it."""
+    partial = file.with_name(f".{file.name}.part")
+    partial.touch(mode=0o600)
+    partial.write_text("".join(lines), encoding="utf-8")
+    partial.replace(file)
 
 
 def _text(sandbox: Sandbox, flows: Sequence[ByHand]) -> Iterator[str]:
