@@ -17,14 +17,15 @@ from typing import TYPE_CHECKING
 from pytest_fileflow import template
 from pytest_fileflow.errors import ConfigInvalid
 from pytest_fileflow.model import SIDECAR_ENDINGS, Inside
-from pytest_fileflow.payload import check_name
+from pytest_fileflow.payload import SEED, check_name
 from pytest_fileflow.transforms import NAME_VARIABLES, WILDCARD, added_layers, layers_checked, renaming
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pytest_fileflow.model import Flow, PayloadFile, Run
+    from pytest_fileflow.model import Flow, PayloadFile, Recipe, Run
 
+_FORMS = {"csv": True, "jsonl": False, "ndjson": False, "fixedwidth": False}
 _IN_PROGRESS = re.compile(r"^[.~]|(\.(part|partial|filepart|tmp|temp)|~)$", re.IGNORECASE)
 
 
@@ -93,8 +94,9 @@ class Due:
 
     ``size`` in bytes and the hex ``sha256`` are None where the flow wraps the file. ``inside`` are the
     files in it, from the outside in, None for one that cannot be known: a wrapped file that the flow wraps
-    again. ``rows`` and ``header`` are those of the innermost one. ``depth`` is how many layers of the payload
-    the flow takes off, ``adds`` are those it puts around it.
+    again. ``rows`` and ``header`` are those of the innermost one, ``is_csv`` and ``is_utf16`` how it is written,
+    as far as the payload tells. ``depth`` is how many layers of the payload the flow takes off, ``adds`` are
+    those it puts around it.
     """
 
     name: DueName
@@ -105,6 +107,8 @@ class Due:
     header: str | None = None
     depth: int = 0
     adds: tuple[str, ...] = ()
+    is_csv: bool | None = None
+    is_utf16: bool = False
 
     @classmethod
     def of(cls, flow: Flow, run: Run) -> Due:
@@ -116,7 +120,11 @@ class Due:
         file, unwraps = run.file, flow.validation.unwraps
         size, sha256, inside = _unwrapped(file, unwraps)
         adds = added_layers(layers_checked(flow), [layer.wrapping for layer in inside])
-        due = cls(name_due(flow, run), size, sha256, inside, file.rows, file.header, len(unwraps), adds)
+        due = cls(
+            *(name_due(flow, run), size, sha256, inside, file.rows, file.header, len(unwraps), adds),
+            is_csv=_is_csv(file.recipe),
+            is_utf16=file.recipe.options.get("encoding") == "utf-16",
+        )
         if not adds:
             return due
         unknown = (None,) * (len(adds) - 1)
@@ -126,6 +134,14 @@ class Due:
     def is_whole(self, size: int, tolerance: int) -> bool:
         """Tell whether a file of this many bytes may be the whole one."""
         return size > 0 if self.size is None else abs(size - self.size) <= tolerance
+
+
+def _is_csv(recipe: Recipe) -> bool | None:
+    """Return whether a payload's line ends may stand between quotes, None where its pattern does not tell."""
+    form = recipe.pattern
+    if form == SEED:
+        form = PurePosixPath(str(recipe.options.get(SEED))).suffix.lower().removeprefix(".")
+    return _FORMS.get(form)
 
 
 def _unwrapped(file: PayloadFile, unwraps: Sequence[str]) -> tuple[int, str, tuple[Inside, ...]]:

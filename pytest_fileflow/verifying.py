@@ -71,7 +71,10 @@ def _expected(flow: Flow, due: Due, tools: Tools) -> checks.Expected:
     # Where the bytes are not compared, those of the files inside are not either.
     inside = due.inside if rules.checksum == "SHA256" else ()
     return checks.Expected(
-        due.size, due.sha256, rules.size_tolerance_bytes, inside, due.rows, due.header, tools.credentials
+        *(due.size, due.sha256, rules.size_tolerance_bytes, inside, due.rows, due.header),
+        is_csv=due.is_csv,
+        is_utf16=due.is_utf16,
+        credentials=tools.credentials,
     )
 
 

@@ -20,6 +20,10 @@ register_builtin_checks(REGISTRY)
 CSV = Expected(0, "", rows=2, header="id,amount,note\n")
 PLAIN = Expected(0, "", rows=3)
 UNKNOWN = Expected(0, "")
+BARE_CSV = Expected(0, "", rows=2, is_csv=True)
+RECORDS = Expected(0, "", rows=2, header="a  b", is_csv=False)
+UTF16 = Expected(0, "", rows=2, header="id,note", is_csv=True, is_utf16=True)
+WIDE = 'id,note\n\u0a0a,"\u0a22\n"\n2,b\n'
 
 
 def judged(name, options, data, expected=UNKNOWN, step=None):
@@ -38,6 +42,13 @@ RIGHT = [
     ("rows", {}, CSV, b"id,amount,note\r\n1,2,\r\n2,3,", "2 rows"),
     ("rows", {"header": False}, CSV, b"1,2,\n2,3,\n", "2 rows"),
     ("rows", {"format": "lines"}, CSV, b'id\n1"\n2\n', "2 rows"),
+    ("rows", {}, BARE_CSV, b'1,"a\nb"\n2,c\n', "2 rows"),
+    ("rows", {}, RECORDS, b'a  b\n1 "x\n2 y \n', "2 rows"),
+    ("rows", {}, UTF16, WIDE.encode("utf-16-le"), "2 rows"),
+    ("rows", {}, UTF16, WIDE.encode("utf-16"), "2 rows"),
+    ("rows", {}, UTF16, WIDE.encode(), "2 rows"),
+    ("csv_header", {}, UTF16, WIDE.encode("utf-16-le"), "2 columns, and as many fields in 3 rows"),
+    ("csv_header", {}, UTF16, ("\ufeff" + WIDE).encode("utf-16-be"), "2 columns, and as many fields in 3 rows"),
     ("rows", {"equals": 2}, UNKNOWN, b"a\nb\n", "2 rows"),
     ("rows", {"equals": 0}, UNKNOWN, b"", "0 rows"),
     ("rows", {"equals": 0, "header": True}, UNKNOWN, b"id\n", "0 rows"),

@@ -6,7 +6,7 @@ import pytest
 
 from pytest_fileflow.due import Due, DueName, name_due
 from pytest_fileflow.errors import ConfigInvalid
-from pytest_fileflow.model import CheckSpec, Flow, Inside, PayloadFile, Run, S3Location, Validation
+from pytest_fileflow.model import CheckSpec, Flow, Inside, PayloadFile, Recipe, Run, S3Location, Validation
 from pytest_fileflow.transforms import added_layers
 
 PLAIN = PayloadFile("acme_00ff.csv", 100, "aa", rows=3, header="a,b")
@@ -63,6 +63,22 @@ def test_what_is_due_of_what_was_sent(made, file, size, sha256, inside):
     assert (due.size, due.sha256, due.inside) == (size, sha256, inside)
     assert (due.rows, due.header) == (file.rows, file.header)
     assert due.depth == len(made.validation.unwraps)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "options", "is_csv", "is_utf16"),
+    [
+        ("csv", {"header": False}, True, False),
+        ("fixedwidth", {"header": True, "encoding": "utf-16"}, False, True),
+        ("seed", {"seed": "s3://seeds/A.CSV"}, True, False),
+        ("seed", {"seed": "seeds/a.jsonl"}, False, False),
+        ("random", {}, None, False),
+    ],
+)
+def test_how_a_payload_is_written_goes_along(pattern, options, is_csv, is_utf16):
+    file = dataclasses.replace(PLAIN, made_by=Recipe(pattern, 100, options))
+    due = Due.of(flow("rows"), run(file))
+    assert (due.is_csv, due.is_utf16) == (is_csv, is_utf16)
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,9 @@ class Expected:
 
     Size and SHA-256 are None where nobody can know them, since the flow wraps the file. ``inside`` are the files
     in it, from the outside in, None for one that cannot be known either; ``rows`` and ``header`` are those of the
-    innermost one, where it has any. ``credentials`` reads a secret by its name or ARN, for checks that need a key.
+    innermost one, where it has any. ``is_csv``: whether line ends between quotes end no row of it, None where nobody
+    knows; ``is_utf16``: it was sent in UTF-16. ``credentials`` reads a secret by its name or ARN, for checks that
+    need a key.
     """
 
     size: int | None
@@ -47,6 +49,8 @@ class Expected:
     inside: tuple[Inside | None, ...] = ()
     rows: int | None = None
     header: str | None = None
+    is_csv: bool | None = None
+    is_utf16: bool = False
     credentials: Callable[[str], Credentials] = field(default=no_credentials, repr=False, compare=False)
 
 

@@ -6,6 +6,7 @@ import csv
 import re
 from typing import TYPE_CHECKING
 
+from pytest_fileflow.checks.decoding import as_utf8
 from pytest_fileflow.checks.lines import TOO_LONG, Lines, TooLong
 from pytest_fileflow.checks.options import text, texts
 from pytest_fileflow.checks.words import count_text
@@ -15,14 +16,14 @@ from pytest_fileflow.model import CheckResult
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from pytest_fileflow.checks.chain import Expected
+    from pytest_fileflow.checks.chain import Expected, StreamCheck
 
 _BOM = b"\xef\xbb\xbf"
 _DELIMITERS = ",;\t|"
 _SHOWN = 6
 
 
-def make(options: Mapping[str, object], expected: Expected) -> CsvHeader:
+def make(options: Mapping[str, object], expected: Expected) -> StreamCheck:
     """Return the check; raises ConfigInvalid where nothing says what the columns are."""
     quote = text(options, "quotechar") or '"'
     own = max(_DELIMITERS, key=(expected.header or "").count)
@@ -33,7 +34,7 @@ def make(options: Mapping[str, object], expected: Expected) -> CsvHeader:
         )
     if not columns:
         columns = _fields(expected.header or "", own, '"')
-    return CsvHeader(columns, text(options, "delimiter") or own, quote)
+    return as_utf8(CsvHeader(columns, text(options, "delimiter") or own, quote), expected)
 
 
 def _fields(line: str, delimiter: str, quote: str) -> list[str]:
@@ -47,7 +48,7 @@ class CsvHeader:
     """Holds the first row against the columns, and every row to as many fields (RFC 4180, 2.3 to 2.7).
 
     It works on bytes: in every encoding that CSV is met in but UTF-16, delimiters and quotes are
-    what they are in ASCII.
+    what they are in ASCII. What was sent in UTF-16 is handed to it in UTF-8.
     """
 
     def __init__(self, columns: Sequence[str], delimiter: str = ",", quote: str = '"'):

@@ -8,8 +8,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pytest_fileflow.checks.chain import Expected, StreamCheck
+    from pytest_fileflow.model import CheckResult
+
 _UTF16 = {codecs.BOM_UTF16_LE: codecs.utf_16_le_decode, codecs.BOM_UTF16_BE: codecs.utf_16_be_decode}
 _BOM_BYTES = 2
+_HEAD_BYTES = 4096  # of a text without any NUL: it is not in UTF-16
 
 
 class _Utf16(codecs.BufferedIncrementalDecoder):
@@ -46,3 +50,41 @@ def decoded(decoder: codecs.IncrementalDecoder, chunk: bytes, *, final: bool = F
     except UnicodeDecodeError as error:  # the decoder is as it was before
         offset = error.start - kept
         return decoder.decode(chunk[: max(offset, 0)]), offset
+
+
+def as_utf8(check: StreamCheck, expected: Expected) -> StreamCheck:
+    """Return a check that works on the bytes of ASCII, for a text that may have been sent in UTF-16."""
+    return _AsUtf8(check) if expected.is_utf16 else check
+
+
+class _AsUtf8:
+    """Hands a text in UTF-16 on in UTF-8; one that the flow has written in another encoding, as it is."""
+
+    def __init__(self, check: StreamCheck):
+        self._check = check
+        self._head = b""
+        self._decoder: codecs.IncrementalDecoder | None = None
+        self._is_known = False
+
+    def feed(self, chunk: bytes) -> None:
+        """Take the next bytes."""
+        if not self._is_known:
+            chunk = self._head = self._head + chunk
+            self._is_known = b"\0" in chunk or len(chunk) >= _HEAD_BYTES or self._has_bom()
+            if not self._is_known:
+                return
+            if b"\0" in chunk or self._has_bom():
+                is_big = chunk.startswith(codecs.BOM_UTF16_BE)
+                self._decoder = codecs.getincrementaldecoder("utf-16-be" if is_big else "utf-16-le")("replace")
+        self._check.feed(chunk if self._decoder is None else self._decoder.decode(chunk).encode("utf-8", "replace"))
+
+    def _has_bom(self) -> bool:
+        return self._head[:_BOM_BYTES] in _UTF16
+
+    def result(self) -> CheckResult:
+        """Return the check's judgement."""
+        if not self._is_known:
+            self._check.feed(self._head)
+        elif self._decoder is not None:
+            self._check.feed(self._decoder.decode(b"", final=True).encode())
+        return self._check.result()

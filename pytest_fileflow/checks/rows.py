@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pytest_fileflow.checks.decoding import as_utf8
 from pytest_fileflow.checks.options import whole_number
 from pytest_fileflow.checks.words import by_how_much, count_text
 from pytest_fileflow.errors import ConfigInvalid
@@ -12,15 +13,16 @@ from pytest_fileflow.model import CheckResult
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pytest_fileflow.checks.chain import Expected
+    from pytest_fileflow.checks.chain import Expected, StreamCheck
 
 _QUOTE = b'"'
 
 
-def make(options: Mapping[str, object], expected: Expected) -> Rows:
+def make(options: Mapping[str, object], expected: Expected) -> StreamCheck:
     """Return the check; raises ConfigInvalid where nothing says how many rows are right."""
     has_header = options.get("header", expected.header is not None)
-    form = options.get("format", "csv" if expected.header is not None else "lines")
+    is_csv = expected.header is not None if expected.is_csv is None else expected.is_csv
+    form = options.get("format", "csv" if is_csv else "lines")
     least, most = whole_number(options, "min"), whole_number(options, "max")
     if least is None and most is None:
         least = most = whole_number(options, "equals")
@@ -30,7 +32,7 @@ def make(options: Mapping[str, object], expected: Expected) -> Rows:
         raise ConfigInvalid(
             "the check rows has nothing to compare with: the payload has no rows, so name equals, min or max"
         )
-    return Rows(least, most, has_header=bool(has_header), is_quoted=form == "csv")
+    return as_utf8(Rows(least, most, has_header=bool(has_header), is_quoted=form == "csv"), expected)
 
 
 class Rows:
