@@ -213,6 +213,8 @@ def _transfer(case: Case, tools: Tools, clean_up: bool) -> None:
         target.list()  # for copies
     if clean_up:
         steps.clean_up(flow, run, tools)
+        if (due := name_due(flow, run)).exact is None:
+            target.delete(due.text)  # whatever lies there under such a name
 
 
 def _errand(case: Case, tools: Tools, clean_up: bool) -> None:  # noqa: ARG001 - it cleans up in any case

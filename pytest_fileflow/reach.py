@@ -1,10 +1,10 @@
-"""What a case may touch, known before it begins: its flow's ends and function, and where it tries to write."""
+"""What a case may touch, known before it begins: its flow's ends, function and seed, and where it tries to write."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_fileflow import negative
+from pytest_fileflow import negative, seeds
 
 if TYPE_CHECKING:
     from pytest_fileflow.allow import AllowList
@@ -16,7 +16,9 @@ def reach_of(case: Case) -> tuple[Location | str, ...]:
     """Return the locations that a case names, and its function; each once."""
     flow = case.flow
     function = (flow.transfer.lambda_arn,) if flow.transfer.lambda_arn else ()
-    return tuple(dict.fromkeys((flow.source, flow.target, *negative.places_of(case), *function)))
+    seed = seeds.place_of(flow.testdata.options) if case.kind == "transfer" else None
+    named = (flow.source, flow.target, *((seed,) if seed is not None else ()), *negative.places_of(case), *function)
+    return tuple(dict.fromkeys(named))
 
 
 def refusal(case: Case, allow: AllowList) -> NotAllowed | None:

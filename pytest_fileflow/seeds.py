@@ -44,8 +44,14 @@ def pinned(options: Mapping[str, object], endpoint: Open) -> tuple[dict[str, obj
     return {**options, "version": stat.version}, stat.size
 
 
+def place_of(options: Mapping[str, object]) -> S3Location | None:
+    """Return where in S3 a seed lies, None for a local file, and where there is no seed."""
+    name = str(options.get(SEED))
+    return _object(name)[0] if name.startswith(_S3) else None
+
+
 def foreseen(options: Mapping[str, object], endpoint: Open) -> tuple[dict[str, object], int]:
-    """Return what :func:`pinned` would, for a plan: of an object in S3, which nobody has looked at, the size is 0.
+    """Return what :func:`pinned` would, for a plan: an object in S3, which nobody has looked at, is an empty file.
 
     Raises ConfigInvalid where a local file is gone.
     """
@@ -55,7 +61,7 @@ def foreseen(options: Mapping[str, object], endpoint: Open) -> tuple[dict[str, o
     place, key = _object(name)
     endpoint(place).stat(key)
     with endpoint(place).open(key):
-        return dict(options), 0
+        return {**options, "path": os.devnull}, 0
 
 
 def _local_size(options: Mapping[str, object]) -> int:
@@ -68,7 +74,7 @@ def _local_size(options: Mapping[str, object]) -> int:
 def local_path(options: Mapping[str, object], endpoint: Open, cancelled: Callable[[], bool]) -> Path:
     """Return where the bytes of a pinned seed lie on this machine; one in S3 is fetched if it is not there yet."""
     name = str(options[SEED])
-    if not name.startswith(_S3):
+    if not name.startswith(_S3) or "path" in options:
         return Path(str(options["path"]))
     kept = _folder() / hashlib.sha256(f"{name} {options['version']}".encode()).hexdigest()
     with _turn:

@@ -18,7 +18,19 @@ from pytest_fileflow.endpoints.ssh import Route, SshSessions
 from pytest_fileflow.engine import Engine, Limits
 from pytest_fileflow.flight import Plan
 from pytest_fileflow.invoke import LambdaInvoker
-from pytest_fileflow.model import NO_FILE, Case, Flow, Refusal, S3Location, SftpLocation, TestData, Transfer, Variant
+from pytest_fileflow.model import (
+    NO_FILE,
+    Case,
+    CheckSpec,
+    Flow,
+    Refusal,
+    S3Location,
+    SftpLocation,
+    TestData,
+    Transfer,
+    Validation,
+    Variant,
+)
 from pytest_fileflow.planning import RUN_ID, Action, plan_case
 from pytest_fileflow.registry import Registry, register_builtin_patterns
 from pytest_fileflow.sandbox import Sandbox
@@ -202,6 +214,28 @@ def test_a_plan_costs_no_more_for_a_large_file(registry):
     flow = make_flow("acme", "S3", "S3", Transfer())
     size = 4 * 1024**4  # making its SHA-256 would take hours
     assert planned(Case(flow, Variant("", size)), registry)[-1].what == "delete"
+
+
+def test_names_that_the_flow_makes_up_are_planned_to_be_removed(registry):
+    renamed = Validation(checks=(CheckSpec("renamed", {"to": "${run_id}_*.csv"}),))
+    flow = dataclasses.replace(make_flow("made-up", "S3", "S3", Transfer("event")), validation=renamed)
+    case = Case(flow, Variant("", 2048))
+    assert flow.target.uri(f"{RUN_ID}_*.csv") in where(planned(case, registry), "delete")
+    assert flow.target.uri(f"{RUN_ID}_*.csv") not in where(planned(case, registry, clean_up=False), "delete")
+
+
+def test_a_seed_in_s3_is_planned_to_be_read_where_it_may_be(registry, tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    data = TestData((Variant("seed", 0, is_nominal=True),), "seed", options={"seed": "s3://seeds/of/ours/a b.csv"})
+    flow = dataclasses.replace(make_flow("seeded", "S3", "S3", Transfer("event")), testdata=data)
+    case = Case(flow, flow.testdata.variants[0])
+    actions = planned(case, registry)
+    assert "s3://seeds/of/ours/a b.csv" in where(actions, "read")
+    assert len(where(actions, "write")) == 3
+    assert list(tmp_path.iterdir()) == [], "nothing is fetched"
+    ends = tuple(parse(end.uri()) for end in (flow.source, flow.target))
+    plan = plan_case(case, registry, AllowList((ends,)), clean_up=True)
+    assert "s3://seeds/of/ours/" in (plan.refused or "")
 
 
 def test_without_cleaning_up_nothing_is_deleted(registry):
