@@ -31,9 +31,10 @@ _IN_PROGRESS = re.compile(r"^[.~]|(\.(part|partial|filepart|tmp|temp)|~)$", re.I
 
 @dataclass(frozen=True)
 class DueName:
-    """A file name, or the parts of one between those that the flow makes up."""
+    """A file name, or the parts of one between those that the flow makes up; it is none of ``others``."""
 
     parts: tuple[str, ...]
+    others: tuple[str, ...] = ()
 
     @property
     def text(self) -> str:
@@ -62,7 +63,7 @@ class DueName:
         """
         if len(self.parts) == 1:
             return name == self.parts[0]
-        if self._expression.fullmatch(name) is None:
+        if name in self.others or self._expression.fullmatch(name) is None:
             return False
         return not any(is_other(name) and not is_other(self._shortest) for is_other in (_is_sidecar, _is_in_progress))
 
@@ -171,7 +172,8 @@ def name_due(flow: Flow, run: Run) -> DueName:
     if not any(run.run_id in part for part in parts):
         # Else another run's file, or somebody's, would be taken for this one's, and removed.
         raise ConfigInvalid(f"the name {to!r} of check renamed does not hold the run id where {run.file.name} is sent")
-    return DueName(parts)
+    is_in_place = flow.source.uri() == flow.target.uri()
+    return DueName(parts, (run.file.name,) if is_in_place else ())
 
 
 def _variables(run: Run) -> dict[str, str]:

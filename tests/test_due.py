@@ -103,6 +103,16 @@ def test_the_name_that_is_due(to, text):
     assert name_due(flow(renamed(to)), run()).text == text
 
 
+def test_a_file_that_was_sent_to_its_target_is_not_what_the_flow_makes_of_it():
+    there = flow(renamed("${file.stem}*"))
+    in_place = dataclasses.replace(there, target=there.source)
+    fitting = [
+        [name for name in ("acme_00ff.csv", "acme_00ff.csv.gz") if name_due(made, run()).fits(name)]
+        for made in (there, in_place)
+    ]
+    assert fitting == [["acme_00ff.csv", "acme_00ff.csv.gz"], ["acme_00ff.csv.gz"]]
+
+
 @pytest.mark.parametrize(
     ("to", "file", "words"),
     [

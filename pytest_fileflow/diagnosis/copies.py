@@ -62,7 +62,8 @@ def look(flow: Flow, run: Run, stat: Stat, sha256: str | None, tools: Tools) -> 
     if all(each.name != stat.name for each in newest):
         return None  # not what was seen to arrive: a listing that lags, or somebody has taken the file
     due = Due.of(flow, run)
-    own = {name for _, name in run.written} - {run.file.name} | {stat.name}  # under its old name it is one more
+    # Under its old name it is one more, unless it was sent to this very place.
+    own = {name for _, name in run.written} - {run.file.name} | {stat.name, *due.name.others}
     others = [each for each in newest if run.run_id in each.name and each.name not in own]
     surroundings = Surroundings(run, due, tools, Budget(tools))
     copies = [
