@@ -97,4 +97,6 @@ def test_no_secret_that_is_known_is_left_in_a_text(text):
 
 def test_a_private_key_that_nobody_knows_is_masked_too():
     assert secret.mask(f"START\n{KEY}\nEND", []) == "START\n***\nEND"
+    openpgp = "-----BEGIN PGP PRIVATE KEY BLOCK-----\n\nlFgEZ\n=abcd\n-----END PGP PRIVATE KEY BLOCK-----"
+    assert secret.mask(f"START\n{openpgp}\nEND", []) == "START\n***\nEND"
     assert secret.mask("nothing to hide", []) == "nothing to hide"

@@ -14,10 +14,11 @@ if TYPE_CHECKING:
 
 _MASK = "***"
 _KEY_LINE = 16  # a line of a key that is shorter tells nothing, and may stand anywhere
-_KEY_END = "-----END [A-Z ]*PRIVATE KEY-----"
+_KEY = "[A-Z ]*PRIVATE KEY(?: BLOCK)?-----"  # PEM, or OpenPGP's armor
+_KEY_END = f"-----END {_KEY}"
 # Also one whose end, or whose beginning, was cut off.
 _KEYS = (
-    re.compile(rf"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?({_KEY_END}|\Z)", re.DOTALL),
+    re.compile(rf"-----BEGIN {_KEY}.*?({_KEY_END}|\Z)", re.DOTALL),
     re.compile(rf"\A.*{_KEY_END}", re.DOTALL),
 )
 
