@@ -115,8 +115,8 @@ class Due:
     def of(cls, flow: Flow, run: Run) -> Due:
         """Return what is due of a run's file.
 
-        Raises ConfigInvalid where the payload has not the layers that the flow takes off, or the name
-        at the target would be none, or nobody's.
+        Raises ConfigInvalid where the payload has not the layers that the flow takes off, the name
+        at the target would be none, or nobody's, or what is sent lies there already.
         """
         file, unwraps = run.file, flow.validation.unwraps
         size, sha256, inside = _unwrapped(file, unwraps)
@@ -126,6 +126,11 @@ class Due:
             is_csv=_is_csv(file.recipe),
             is_utf16=file.recipe.options.get("encoding") == "utf-16",
         )
+        if due.name.exact in due.name.others:
+            raise ConfigInvalid(
+                f"source and target of {flow.flow_id} are both {flow.target.uri()}, where what was sent would be "
+                "taken for what arrived: name another place, or the new name by the check renamed"
+            )
         if not adds:
             return due
         unknown = (None,) * (len(adds) - 1)
@@ -161,8 +166,9 @@ def _unwrapped(file: PayloadFile, unwraps: Sequence[str]) -> tuple[int, str, tup
 def name_due(flow: Flow, run: Run) -> DueName:
     """Return the name under which a run's file should arrive; raises ConfigInvalid where it can be none."""
     to = renaming(flow)
+    sent = (run.file.name,) if run.file.name and flow.source.uri() == flow.target.uri() else ()
     if to is None or not run.file.name:
-        return DueName((run.file.name,))
+        return DueName((run.file.name,), sent)
     variables = _variables(run)
     try:
         parts = tuple(str(template.substitute(part, variables)) for part in to.split(WILDCARD))
@@ -172,8 +178,7 @@ def name_due(flow: Flow, run: Run) -> DueName:
     if not any(run.run_id in part for part in parts):
         # Else another run's file, or somebody's, would be taken for this one's, and removed.
         raise ConfigInvalid(f"the name {to!r} of check renamed does not hold the run id where {run.file.name} is sent")
-    is_in_place = flow.source.uri() == flow.target.uri()
-    return DueName(parts, (run.file.name,) if is_in_place else ())
+    return DueName(parts, sent)
 
 
 def _variables(run: Run) -> dict[str, str]:
