@@ -26,7 +26,7 @@ from pytest_fileflow.model import (
     data_file_of,
     sidecar_names,
 )
-from pytest_fileflow.streams import delivered, manifest, open_payload, pattern_of, sidecar_contents
+from pytest_fileflow.streams import LISTING_LIMIT, delivered, manifest, open_payload, pattern_of, sidecar_contents
 from pytest_fileflow.verifying import require_checks, verify
 
 if TYPE_CHECKING:
@@ -227,17 +227,19 @@ def clean_up(flow: Flow, run: Run, tools: Tools) -> Run:
 def _with_made_up_names(flow: Flow, run: Run, tools: Tools) -> tuple[Run, dict[str, str]]:
     """Add what lies at the target under names that the flow makes up, told by the run id in what is known of them.
 
-    The ledger could not name these. Where they cannot be listed, they may stay: that is said.
+    The ledger could not name these. Where they cannot be listed, or not all of them, they may stay: that is said.
     """
     due = name_due(flow, run)
     if due.exact is not None:
         return run, {}
     try:
-        listed = tools.endpoint(flow.target).list(due.beginning)
+        listed = tools.endpoint(flow.target).list(due.beginning, LISTING_LIMIT)
     except FileflowError as error:
         return run, {flow.target.uri(due.text): error.reason}
     made = [(flow.target, stat.name) for stat in listed if due.fits(data_file_of(stat.name)) or due.fits(stat.name)]
-    return dataclasses.replace(run, strays=(*run.strays, *made)), {}
+    may_stay = len(listed) >= LISTING_LIMIT and not made
+    why = {flow.target.uri(due.text): f"not found among the first {LISTING_LIMIT} names"} if may_stay else {}
+    return dataclasses.replace(run, strays=(*run.strays, *made)), why
 
 
 def _to_remove(flow: Flow, run: Run) -> dict[Location, list[str]]:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+LISTING_LIMIT = 5000  # names of a folder that are looked through for one that is not known in full
 READ_ATTEMPTS = 3  # a read that breaks in the middle goes on where it stopped, this often in all
 
 
@@ -94,7 +95,7 @@ def delivered(flow: Flow, run: Run, tools: Tools) -> Stat | None:
     target, due = tools.endpoint(flow.target), name_due(flow, run)
     if due.exact is not None:
         return target.stat(due.exact)
-    fitting = [stat for stat in target.list(due.beginning) if due.fits(stat.name)]
+    fitting = [stat for stat in target.list(due.beginning, LISTING_LIMIT) if due.fits(stat.name)]
     return min(fitting, key=lambda stat: stat.name, default=None)
 
 

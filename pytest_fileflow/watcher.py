@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from pytest_fileflow.errors import AccessDenied, FileflowError, NetworkError, TesterBug
 from pytest_fileflow.model import S3Location
+from pytest_fileflow.streams import LISTING_LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,7 +30,6 @@ logger = logging.getLogger(__name__)
 # few keys takes no longer than a HEAD; a server's directory may hold thousands of others.
 STAT_AT_MOST = 3
 STAT_AT_MOST_S3 = 1
-LISTING_LIMIT = 5000
 JITTER = 0.1  # share of a wait; keeps many watchers from looking in step
 # One dropped connection in a wait of minutes says nothing about the flow; a network error that
 # stays does. So a network error ends the wait once it has been the answer this often in a row.

@@ -313,3 +313,14 @@ def test_a_wrapped_file_at_a_server_arrives_once_it_no_longer_grows():
     )
     assert run.verdict.outcome == "passed", run.verdict
     assert "size" not in [check.name for check in run.checks]
+
+
+@pytest.mark.parametrize(("others", "residue"), [(1200, False), (5000, True)])
+def test_a_made_up_name_is_removed_from_a_full_folder_or_said_to_stay(others, residue):
+    world = Mover(lambda file: {f"z_{file.stem.rpartition('_')[2]}.bin": file.content})
+    for number in range(others):
+        world.storage.put(TARGET.uri(), f"a{number:05d}", b"")
+    run, _, left = carried_out(world, ("renamed", {"to": "*_${run_id}.bin"}), **({} if residue else ROOM))
+    assert (run.verdict.cause is None) is not residue
+    assert bool(run.residue) is residue
+    assert len(left) == others + residue
