@@ -95,9 +95,9 @@ class Due:
 
     ``size`` in bytes and the hex ``sha256`` are None where the flow wraps the file. ``inside`` are the
     files in it, from the outside in, None for one that cannot be known: a wrapped file that the flow wraps
-    again. ``rows`` and ``header`` are those of the innermost one, ``is_csv`` and ``is_utf16`` how it is written,
-    as far as the payload tells. ``depth`` is how many layers of the payload the flow takes off, ``adds`` are
-    those it puts around it.
+    again. ``rows`` and ``header`` are those of the innermost one, ``is_csv``, ``is_utf16`` and ``delimiter`` how it
+    is written, as far as the payload tells. ``depth`` is how many layers of the payload the flow takes off,
+    ``adds`` are those it puts around it.
     """
 
     name: DueName
@@ -110,6 +110,7 @@ class Due:
     adds: tuple[str, ...] = ()
     is_csv: bool | None = None
     is_utf16: bool = False
+    delimiter: str | None = None
 
     @classmethod
     def of(cls, flow: Flow, run: Run) -> Due:
@@ -120,11 +121,13 @@ class Due:
         """
         file, unwraps = run.file, flow.validation.unwraps
         size, sha256, inside = _unwrapped(file, unwraps)
+        written = file.recipe.options
         adds = added_layers(layers_checked(flow), [layer.wrapping for layer in inside])
         due = cls(
             *(name_due(flow, run), size, sha256, inside, file.rows, file.header, len(unwraps), adds),
             is_csv=_is_csv(file.recipe),
-            is_utf16=file.recipe.options.get("encoding") == "utf-16",
+            is_utf16=written.get("encoding") == "utf-16",
+            delimiter=str(written["delimiter"]) if "delimiter" in written else None,
         )
         if due.name.exact in due.name.others:
             raise ConfigInvalid(

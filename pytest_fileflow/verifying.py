@@ -74,6 +74,7 @@ def _expected(flow: Flow, due: Due, tools: Tools) -> checks.Expected:
         *(due.size, due.sha256, rules.size_tolerance_bytes, inside, due.rows, due.header),
         is_csv=due.is_csv,
         is_utf16=due.is_utf16,
+        delimiter=due.delimiter,
         credentials=tools.credentials,
     )
 

@@ -22,6 +22,7 @@ PLAIN = Expected(0, "", rows=3)
 UNKNOWN = Expected(0, "")
 BARE_CSV = Expected(0, "", rows=2, is_csv=True)
 RECORDS = Expected(0, "", rows=2, header="a  b", is_csv=False)
+COLONS = Expected(0, "", header='"a, b":c', delimiter=":")
 UTF16 = Expected(0, "", rows=2, header="id,note", is_csv=True, is_utf16=True)
 WIDE = 'id,note\n\u0a0a,"\u0a22\n"\n2,b\n'
 
@@ -44,6 +45,7 @@ RIGHT = [
     ("rows", {"format": "lines"}, CSV, b'id\n1"\n2\n', "2 rows"),
     ("rows", {}, BARE_CSV, b'1,"a\nb"\n2,c\n', "2 rows"),
     ("rows", {}, RECORDS, b'a  b\n1 "x\n2 y \n', "2 rows"),
+    ("csv_header", {}, COLONS, b'"a, b":c\n1:"x,""y"":"\n', "2 columns, and as many fields in 2 rows"),
     ("rows", {}, UTF16, WIDE.encode("utf-16-le"), "2 rows"),
     ("rows", {}, UTF16, WIDE.encode("utf-16"), "2 rows"),
     ("rows", {}, UTF16, WIDE.encode(), "2 rows"),

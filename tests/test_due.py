@@ -66,19 +66,20 @@ def test_what_is_due_of_what_was_sent(made, file, size, sha256, inside):
 
 
 @pytest.mark.parametrize(
-    ("pattern", "options", "is_csv", "is_utf16"),
+    ("pattern", "options", "written"),
     [
-        ("csv", {"header": False}, True, False),
-        ("fixedwidth", {"header": True, "encoding": "utf-16"}, False, True),
-        ("seed", {"seed": "s3://seeds/A.CSV"}, True, False),
-        ("seed", {"seed": "seeds/a.jsonl"}, False, False),
-        ("random", {}, None, False),
+        ("csv", {"header": False}, (True, False, None)),
+        ("csv", {"delimiter": ":"}, (True, False, ":")),
+        ("fixedwidth", {"header": True, "encoding": "utf-16"}, (False, True, None)),
+        ("seed", {"seed": "s3://seeds/A.CSV"}, (True, False, None)),
+        ("seed", {"seed": "seeds/a.jsonl"}, (False, False, None)),
+        ("random", {}, (None, False, None)),
     ],
 )
-def test_how_a_payload_is_written_goes_along(pattern, options, is_csv, is_utf16):
+def test_how_a_payload_is_written_goes_along(pattern, options, written):
     file = dataclasses.replace(PLAIN, made_by=Recipe(pattern, 100, options))
     due = Due.of(flow("rows"), run(file))
-    assert (due.is_csv, due.is_utf16) == (is_csv, is_utf16)
+    assert (due.is_csv, due.is_utf16, due.delimiter) == written
 
 
 @pytest.mark.parametrize(

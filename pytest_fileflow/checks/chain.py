@@ -39,8 +39,8 @@ class Expected:
     Size and SHA-256 are None where nobody can know them, since the flow wraps the file. ``inside`` are the files
     in it, from the outside in, None for one that cannot be known either; ``rows`` and ``header`` are those of the
     innermost one, where it has any. ``is_csv``: whether line ends between quotes end no row of it, None where nobody
-    knows; ``is_utf16``: it was sent in UTF-16. ``credentials`` reads a secret by its name or ARN, for checks that
-    need a key.
+    knows; ``is_utf16``: it was sent in UTF-16; ``delimiter``: what stands between its fields. ``credentials`` reads a
+    secret by its name or ARN, for checks that need a key.
     """
 
     size: int | None
@@ -51,6 +51,7 @@ class Expected:
     header: str | None = None
     is_csv: bool | None = None
     is_utf16: bool = False
+    delimiter: str | None = None
     credentials: Callable[[str], Credentials] = field(default=no_credentials, repr=False, compare=False)
 
 

@@ -26,7 +26,7 @@ _SHOWN = 6
 def make(options: Mapping[str, object], expected: Expected) -> StreamCheck:
     """Return the check; raises ConfigInvalid where nothing says what the columns are."""
     quote = text(options, "quotechar") or '"'
-    own = max(_DELIMITERS, key=(expected.header or "").count)
+    own = expected.delimiter or max(_DELIMITERS, key=(expected.header or "").count)
     columns: Sequence[str] = texts(options, "columns")
     if not columns and expected.header is None:
         raise ConfigInvalid(
