@@ -208,7 +208,13 @@ class Engine:
                     self._in_flight += 1
                     self._submit(flight, self._refuse, refusal, lanes=(), urgent=True)
                     continue
-                if self._turns.admits(flight):
+                try:
+                    has_turn = self._turns.admits(flight)
+                except OSError as error:  # the files by which processes take turns cannot be had
+                    self._in_flight += 1
+                    self._submit(flight, self._refuse, steps.verdict_of(as_ours(error)), lanes=(), urgent=True)
+                    continue
+                if has_turn:
                     self._in_flight += 1
                     self._admit(flight)
                 self._enqueue(self._turns.next_at(flight))

@@ -216,3 +216,12 @@ def test_who_is_refused_needs_no_turn(bench):
     assert bench.engine.result(failing.name).verdict.cause == "location.missing"
     assert bench.engine.result(not_allowed.name).verdict.cause == "config.not_allowed"
     assert sorted(bench.world.begun) == ["flow0", "flow1"]
+
+
+def test_turns_that_cannot_be_taken_end_the_run_and_hang_nobody(tmp_path):
+    (tmp_path / "file").touch()
+    bench = Bench(Held(), Limits(16, 100, Widths(1, sharers=2, folder=tmp_path / "file")))
+    cases = [case_of(f"flow{number}", at("full.example", f"/{number}")) for number in range(2)]
+    launch(bench, *cases)
+    assert {bench.engine.result(case.name).verdict.cause for case in cases} == {"tester.bug"}
+    bench.engine.close()
