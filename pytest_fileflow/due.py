@@ -116,8 +116,8 @@ class Due:
     def of(cls, flow: Flow, run: Run) -> Due:
         """Return what is due of a run's file.
 
-        Raises ConfigInvalid where the payload has not the layers that the flow takes off, the name
-        at the target would be none, or nobody's, or what is sent lies there already.
+        Raises ConfigInvalid where the payload has not the layers that the flow takes off, or the name
+        at the target would be none, or nobody's.
         """
         file, unwraps = run.file, flow.validation.unwraps
         size, sha256, inside = _unwrapped(file, unwraps)
@@ -129,11 +129,6 @@ class Due:
             is_utf16=written.get("encoding") == "utf-16",
             delimiter=str(written["delimiter"]) if "delimiter" in written else None,
         )
-        if due.name.exact in due.name.others:
-            raise ConfigInvalid(
-                f"source and target of {flow.flow_id} are both {flow.target.uri()}, where what was sent would be "
-                "taken for what arrived: name another place, or the new name by the check renamed"
-            )
         if not adds:
             return due
         unknown = (None,) * (len(adds) - 1)

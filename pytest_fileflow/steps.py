@@ -74,7 +74,12 @@ def prepare(case: Case, tools: Tools, attempt: int = 1, run_id: str | None = Non
     )
     run = Run(run_id, flow.flow_id, case.label, flow.direction, attempt, file)
     run = run.with_stamp("begun", format_stamp(now)).with_stamp("prepared", tools.clock.stamp())
-    Due.of(flow, run)  # what cannot be told is known before anything is sent
+    name_at_target = Due.of(flow, run).name  # what cannot be told is known before anything is sent
+    if name_at_target.exact in name_at_target.others:
+        raise ConfigInvalid(
+            f"source and target of {flow.flow_id} are both {flow.target.uri()}, where what was sent would be taken "
+            "for what arrived: name another place, or the new name by the check renamed"
+        )
     return run
 
 

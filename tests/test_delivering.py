@@ -315,6 +315,14 @@ def test_a_wrapped_file_at_a_server_arrives_once_it_no_longer_grows():
     assert "size" not in [check.name for check in run.checks]
 
 
+def test_what_is_sent_to_its_own_target_is_not_taken_for_arrived():
+    run, _, left = carried_out(lambda _: {}, target=SOURCE)
+    assert (run.verdict.cause, left) == ("config.invalid", [])
+    assert "are both s3://source/out/" in run.verdict.reason
+    run, _, left = carried_out(lambda file: {f"{file.name}.gz": file.content}, RENAMED, target=SOURCE, **ROOM)
+    assert (run.verdict.outcome, left) == ("passed", [])
+
+
 @pytest.mark.parametrize(("others", "residue"), [(1200, False), (5000, True)])
 def test_a_made_up_name_is_removed_from_a_full_folder_or_said_to_stay(others, residue):
     world = Mover(lambda file: {f"z_{file.stem.rpartition('_')[2]}.bin": file.content})
