@@ -37,7 +37,6 @@ def moto() -> Iterator[MotoServer]:
 @pytest.fixture
 def server(moto, monkeypatch, tmp_path) -> MotoServer:
     """A machine that is busy must not look like a store that is down."""
-    monkeypatch.setattr(clients, "BRISK_READ_SECONDS", 60)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
     moto.fresh(monkeypatch)
     config_stores.make_bucket()
@@ -228,6 +227,13 @@ def test_a_table_with_other_keys_is_no_config_store(server, tmp_path):
 def test_a_store_that_is_not_there_is_missing(server, tmp_path, store):
     with pytest.raises(LocationMissing, match=store):
         read(store, tmp_path)
+
+
+def test_a_store_that_is_slow_to_answer_is_waited_for(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(clients, "BRISK_READ_SECONDS", 0.001)  # as those wait who must not hold up runs
+    put("flows/acme.json", "1")
+    config_stores.make_table()
+    assert [len(files(read(store, tmp_path))) for store in (STORE, TABLE_STORE)] == [1, 0]
 
 
 @pytest.mark.parametrize("store", [STORE, TABLE_STORE])

@@ -10,7 +10,7 @@ import boto3
 import pytest
 import yaml
 
-from pytest_fileflow import cli, clients
+from pytest_fileflow import cli
 from pytest_fileflow.commands import push
 from pytest_fileflow.stores.folder import Folder, FolderOfFlows
 from pytest_fileflow.stores.moving import CannotMove, Change, Conflict, changes, shown
@@ -33,7 +33,6 @@ def moto() -> Iterator[MotoServer]:
 @pytest.fixture
 def folder(moto, monkeypatch, tmp_path) -> Path:
     """A folder with two flows, a group and what belongs to no store; beside it a bucket and a table, both empty."""
-    monkeypatch.setattr(clients, "BRISK_READ_SECONDS", 60)
     monkeypatch.setattr(push, "_is_right", lambda folder: True)  # it takes a session of pytest to find out
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
     moto.fresh(monkeypatch)

@@ -50,16 +50,15 @@ class Range:
 
 @dataclass(frozen=True)
 class Objects:
-    """The objects of a store, through one client for short questions and one for their bytes."""
+    """The objects of a store."""
 
     place: Place
-    asking: Any
-    reading: Any
+    client: Any
 
     @classmethod
     def of(cls, place: Place, clients: AwsClients) -> Objects:
         """Return the objects of a store; raises FileflowError."""
-        return cls(place, clients.brisk("s3"), clients.client("s3"))
+        return cls(place, clients.client("s3"))
 
     def listed(self, known: list[str]) -> list[Listed]:
         """Return all objects of the layout, by their paths; raises FileflowError.
@@ -74,7 +73,7 @@ class Objects:
         front = f"{self.place.prefix}{part.kind}/"
         start = {"StartAfter": f"{self.place.prefix}{part.after}"} if part.after else {}
         with translated("s3:ListBucket", self.uri(f"{part.kind}/")):
-            for page in self.asking.get_paginator("list_objects_v2").paginate(
+            for page in self.client.get_paginator("list_objects_v2").paginate(
                 Bucket=self.place.name, Prefix=front, **start
             ):
                 for told in page.get("Contents", ()):
@@ -87,8 +86,8 @@ class Objects:
 
     def read(self, path: str) -> tuple[bytes, str] | None:
         """Return an object's bytes and their ETag, or None where it is gone; raises FileflowError."""
-        with translated("s3:GetObject", self.uri(path)), contextlib.suppress(self.reading.exceptions.NoSuchKey):
-            answer = self.reading.get_object(Bucket=self.place.name, Key=f"{self.place.prefix}{path}")
+        with translated("s3:GetObject", self.uri(path)), contextlib.suppress(self.client.exceptions.NoSuchKey):
+            answer = self.client.get_object(Bucket=self.place.name, Key=f"{self.place.prefix}{path}")
             with answer["Body"] as body:
                 return body.read(), answer["ETag"]
         return None
@@ -111,8 +110,8 @@ def ranges(known: list[str]) -> list[Range]:
 def read_bucket(place: Place, clients: AwsClients, shelf_of: Callable[[str], Shelf]) -> Reading:
     """Return a copy of a store as it is now; raises FileflowError."""
     objects = Objects.of(place, clients)
-    shelf = shelf_of(f"{objects.asking.meta.endpoint_url} {place}")
-    with Counted(objects.asking, objects.reading) as counted:
+    shelf = shelf_of(f"{objects.client.meta.endpoint_url} {place}")
+    with Counted(objects.client) as counted:
         before = shelf.latest()
         listed = objects.listed([_key_path(entry, place) for entry in before.entries] if before else [])
         making = Making(shelf, before)

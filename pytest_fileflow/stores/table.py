@@ -47,7 +47,7 @@ class Table:
     def described(cls, place: Place, clients: AwsClients) -> Table:
         """Ask a table what it is; raises FileflowError, also for one that is no config store."""
         with translated("dynamodb:DescribeTable", str(place)):
-            told = clients.brisk("dynamodb").describe_table(TableName=place.name)["Table"]
+            told = clients.client("dynamodb").describe_table(TableName=place.name)["Table"]
         types = {each["AttributeName"]: each["AttributeType"] for each in told["AttributeDefinitions"]}
         keys = {each["KeyType"]: (each["AttributeName"], types[each["AttributeName"]]) for each in told["KeySchema"]}
         if keys != _KEYS:
@@ -138,7 +138,7 @@ def read_table(place: Place, clients: AwsClients, shelf_of: Callable[[str], Shel
 
     All is read each time: items have no ETag, and DynamoDB counts what it reads, not what it sends.
     """
-    with Counted(clients.brisk("dynamodb"), clients.client("dynamodb")) as counted:
+    with Counted(clients.client("dynamodb")) as counted:
         items = Table.described(place, clients).enabled()
     shelf = shelf_of(f"{clients.client('dynamodb').meta.endpoint_url} {place}")
     making = Making(shelf, shelf.latest())
