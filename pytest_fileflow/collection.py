@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_fileflow.claims import is_shared
-from pytest_fileflow.config import BrokenFlow, Problem, flow_loader
+from pytest_fileflow.claims import GROUPS, is_shared
+from pytest_fileflow.config import BrokenFlow, Problem, flow_loader, may_hold_flow
 from pytest_fileflow.model import NO_FILE, Case
 
 if TYPE_CHECKING:
@@ -123,7 +123,8 @@ class Collector:
         """Return a collector for a file that is a flow."""
         entry = self.stored.get(str(path)) if self.stored else None
         if entry is not None:
-            return StoredFlows.of(self, entry, path, parent)
+            is_group = path.parent.name == GROUPS and not entry.problem and not may_hold_flow(path)
+            return None if is_group else StoredFlows.of(self, entry, path, parent)
         place = os.path.dirname(path)  # noqa: PTH120 - a third of the time, for every file
         folder = self.folders.get(place)
         if folder is None:

@@ -127,9 +127,9 @@ class FlowSession:
         The controller does so before it starts workers, with the user's own AWS settings: those of the sandbox
         come later. Workers are told. Raises pytest.UsageError.
         """
-        given = Settings.stores_of(self.config)
-        if self.stores is not None or not (given or any(":/" in argument for argument in self.config.args)):
+        if self.stores is not None or not Settings.names_stores(self.config):
             return
+        given = Settings.stores_of(self.config)
         from pytest_fileflow import stored
 
         if self.is_worker:

@@ -67,11 +67,16 @@ class Settings:
     def has_environment(config: pytest.Config) -> bool:
         """Return whether the environment asked for is a local one; also where none is, or there is nowhere else."""
         name = _given(config, "fileflow_env")[0]
-        if not name or not Settings.stores_of(config):
+        if not name or not Settings.names_stores(config):
             return True
         from pytest_fileflow.config.environment import files_of
 
         return any(files_of(str(name), root) for root in config_roots(config))
+
+    @staticmethod
+    def names_stores(config: pytest.Config) -> bool:
+        """Return whether config stores are named: by an option, or by an argument for something in them."""
+        return bool(Settings.stores_of(config)) or any(":/" in argument for argument in config.args)
 
     @staticmethod
     def stores_of(config: pytest.Config) -> tuple[Place, ...]:

@@ -49,13 +49,15 @@ def test_a_copy_has_the_store_s_layout_and_nothing_else(server, tmp_path):
         "flows/sub/globex.yaml": "2",
         "flows/endpoints.yaml": "3",
         "groups/nightly.json": "4",
+        "groups/weekly.yaml": "4",
         "environments/prod.yaml": "5",
+        "environments/test.json": "5",
     }
     for path, text in {**kept, "flows/notes.md": "6", "groups/deep/er.json": "7", "results/x.json": "8"}.items():
         put(path, text)
     reading = read(STORE, tmp_path)
     assert files(reading) == kept
-    assert reading.fetched == 5
+    assert reading.fetched == len(kept)
     assert {entry.uri for entry in reading.snapshot.entries} == {f"{STORE}/{path}" for path in kept}
 
 
@@ -444,6 +446,18 @@ def test_groups_environments_and_endpoints_of_a_store_hold_for_its_flows(stored,
     (record,) = stored.records("records")
     assert record["owner"] == "payments"
     assert record["source"]["location"].startswith("s3://payments-inbox/")
+
+
+def test_an_address_alone_finds_the_environment_of_its_store(stored):
+    put("flows/used.json", {**flow("used"), "owner": "${team}"})
+    put("environments/prod.json", {"variables": {"team": "payments"}})
+    assert stored.run(f"{STORE}/flows/used.json", "--fileflow-env=prod", "--collect-only").ret == 0
+
+
+def test_groups_may_lie_among_the_flows_of_a_store(stored):
+    put("flows/groups/small.yaml", "flows: [acme]\n")
+    result = stored.run(f"--fileflow-config={STORE}", "--fileflow-group=small", "--collect-only", "-q")
+    assert ids(result) == [ACME]
 
 
 def test_a_mistake_in_what_flows_of_a_store_share_is_named_by_its_address(stored):

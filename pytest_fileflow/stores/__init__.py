@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pytest_fileflow.stores.shelf import Reading, Shelf
 
 FLOWS, GROUPS, ENVIRONMENTS = "flows", "groups", "environments"
-SUFFIXES = {FLOWS: (".json", ".yaml", ".yml"), GROUPS: (".json",), ENVIRONMENTS: (".yaml", ".yml")}
+SUFFIXES = dict.fromkeys((FLOWS, GROUPS, ENVIRONMENTS), (".json", ".yaml", ".yml"))
 """What a store, or a folder with the same layout, holds: below which name, files that end how."""
 
 
