@@ -110,6 +110,7 @@ class Collector:
             environment=self.settings.environment,
             roots=self.roots,
             display=self._display,
+            home=self._home,
         )
 
     def _display(self, path: Path) -> str:
@@ -118,6 +119,11 @@ class Collector:
         if entry is not None:
             return entry.display
         return path.relative_to(self.rootdir).as_posix() if self.rootdir in path.parents else str(path)
+
+    def _home(self, path: Path) -> Path:
+        """Return the folder from which on a file names others; what a store holds stands in the project for that."""
+        entry = self.stored.get(str(path)) if self.stored else None
+        return path.parent if entry is None else (self.rootdir / entry.path).parent
 
     def collect_file(self, path: Path, parent: pytest.Collector) -> Flows | None:
         """Return a collector for a file that is a flow."""

@@ -12,6 +12,7 @@ import pytest
 
 from pytest_fileflow import clients
 from pytest_fileflow.clients import AwsClients
+from pytest_fileflow.collection import CASE
 from pytest_fileflow.errors import AccessDenied, ConfigInvalid, ConnectionRefused, LocationMissing
 from pytest_fileflow.results.places import PlaceError, config_store
 from pytest_fileflow.stored import ConfigStores, Copy, wanted
@@ -452,6 +453,20 @@ def test_an_address_alone_finds_the_environment_of_its_store(stored):
     put("flows/used.json", {**flow("used"), "owner": "${team}"})
     put("environments/prod.json", {"variables": {"team": "payments"}})
     assert stored.run(f"{STORE}/flows/used.json", "--fileflow-env=prod", "--collect-only").ret == 0
+
+
+def test_files_that_a_stored_flow_names_lie_in_the_project(stored):
+    sftp = {"type": "SFTP", "host": "sftp.acme.example", "username": "acme", "dir": "/in"}
+    put("flows/endpoints.yaml", json.dumps({"partner": {**sftp, "secret_arn": "file:keys/acme.pem"}}))
+    target = {**sftp, "secret_arn": "file:../acme.json"}
+    used = {**flow("used"), "source": {"use": "partner"}, "target": target, "testdata": {"seed": "seeds/x.csv"}}
+    put("flows/sub/used.json", used)
+    stored.add("seeds/x.csv", text="a,b\n")
+    items, _ = stored.pytester.inline_genitems(f"{STORE}/flows/sub/used.json")
+    found = items[-1].stash[CASE].flow
+    assert found.source.secret_arn == f"file:{stored.path}/flows/keys/acme.pem"
+    assert found.target.secret_arn == f"file:{stored.path}/flows/acme.json"
+    assert found.testdata.options["path"] == str(stored.path / "seeds/x.csv")
 
 
 def test_groups_may_lie_among_the_flows_of_a_store(stored):

@@ -40,6 +40,11 @@ def load_file(
     return flow_loader(sandbox=sandbox, patterns=patterns, checks=checks).load(path, display)
 
 
+def parent_of(path: Path) -> Path:
+    """Return the folder of a file."""
+    return path.parent
+
+
 def flow_loader(
     *,
     sandbox: bool,
@@ -48,19 +53,21 @@ def flow_loader(
     environment: Environment | None = None,
     roots: Iterable[Path] = (),
     display: Callable[[Path], str] = str,
+    home: Callable[[Path], Path] = parent_of,
 ) -> Loader:
     """Return ``load_file`` for the many files of a session.
 
     ``patterns`` and ``checks`` are looked into anew for each file, so they may grow. ``environment``
     gives variables their values. Endpoints and defaults lie in a flow's folder or above it, up to the
     outermost of ``roots`` that holds it; ``display`` is how messages call their files.
+    ``home`` is the folder from which on a file names others: secrets, seeds, keys.
     """
     from pytest_fileflow.config.loader import Loader
     from pytest_fileflow.config.rules import Rules
     from pytest_fileflow.config.scope import Scopes
 
     rules = Rules(sandbox, patterns, checks, environment)
-    return Loader(rules, Scopes(rules, roots, display))
+    return Loader(rules, Scopes(rules, roots, display, home), home)
 
 
 def may_hold_flow(path: Path) -> bool:

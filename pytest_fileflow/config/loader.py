@@ -27,7 +27,7 @@ from pytest_fileflow.config.scope import PLAIN
 from pytest_fileflow.config.secret_names import anchored
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
     from pathlib import Path
 
     from pytest_fileflow.config.findings import Path as JsonPath
@@ -47,6 +47,7 @@ class Loader:
 
     rules: Rules
     scopes: Scopes
+    home: Callable[[Path], Path]
 
     def load(self, path: Path, display: str) -> tuple[Flow | BrokenFlow, ...]:
         """Return a file's flows in their order, and a BrokenFlow in the place of each that cannot be used."""
@@ -56,9 +57,10 @@ class Loader:
         except UnreadableError as error:
             problem = Problem(display, *error.mark, "$", error.reason)
             return (source.broken(None, error.mark[0], [problem]),)
-        rules = replace(self.rules, folder=path.parent)
+        home = self.home(path)
+        rules = replace(self.rules, folder=home)
         loaded = quick(text, form, display, rules, scope) or careful(text, form, source, rules, scope)
-        return tuple([each if isinstance(each, BrokenFlow) else anchored(each, path.parent) for each in loaded])
+        return tuple([each if isinstance(each, BrokenFlow) else anchored(each, home) for each in loaded])
 
     def load_shared(self, path: Path) -> tuple[BrokenFlow, ...]:
         """Return what is wrong with a file of endpoints and defaults, as one broken flow; nothing where all is well."""

@@ -147,14 +147,18 @@ class Scopes:
     """The scopes of a session's folders, each made once.
 
     Files that flows share are looked for in the folder of a flow and in those above it, up to the
-    config root: the outermost of ``roots`` that holds it. ``display`` is how messages call a file.
+    config root: the outermost of ``roots`` that holds it. ``display`` is how messages call a file,
+    ``home`` the folder from which on it names others.
     """
 
-    def __init__(self, rules: Rules, roots: Iterable[Path] = (), display: Callable[[Path], str] = str):
+    def __init__(
+        self, rules: Rules, roots: Iterable[Path], display: Callable[[Path], str], home: Callable[[Path], Path]
+    ):
         self._rules = rules
         self._variables = Variables(rules.environment)
         self._roots = tuple(roots)
         self._display = display
+        self._home = home
         self._scopes: dict[str, Scope] = {}
         self._by_files: dict[tuple[str, ...], Scope] = {}
         self._shared: dict[Path, Shared | None] = {}
@@ -178,7 +182,7 @@ class Scopes:
         for name in NAMES[: NAMES.index(path.name)]:
             if path.with_name(name).is_file():
                 return Shared(file, problems=(((), Problem(file, 1, 1, "$", f"lies beside {name}: keep one of them")),))
-        return read_shared(path, file, self._variables, self._rules)
+        return read_shared(path, file, self._home(path), self._variables, self._rules)
 
     def _made(self, folder: Path) -> Scope:
         shared: list[Shared] = []

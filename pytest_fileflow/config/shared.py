@@ -50,8 +50,11 @@ class Shared:
         yield from ((where[len(path) :], problem) for where, problem in self.problems if where[: len(path)] == path)
 
 
-def read_shared(path: Path, file: str, variables: Variables, rules: Rules) -> Shared:
-    """Return what a file gives to flows; never raises for anything that it may hold."""
+def read_shared(path: Path, file: str, home: Path, variables: Variables, rules: Rules) -> Shared:
+    """Return what a file gives to flows; never raises for anything that it may hold.
+
+    ``file`` is how messages call it, ``home`` the folder from which on it names secrets that are files.
+    """
     try:
         document = read_one(path, file)
     except UnusableError as error:
@@ -71,7 +74,7 @@ def read_shared(path: Path, file: str, variables: Variables, rules: Rules) -> Sh
     spoilt |= {each.path for each in found}
     found += [each for each in _rule_findings(document.value, rules) if each.path not in spoilt]
     problems = tuple(_problems(document, file, found, (ENDPOINTS,) if is_bare else ()))
-    endpoints, defaults = (anchored_values(_part(document.value, key), path.parent) for key in (ENDPOINTS, DEFAULTS))
+    endpoints, defaults = (anchored_values(_part(document.value, key), home) for key in (ENDPOINTS, DEFAULTS))
     places = {where: replace(place, file=file) for where, place in document.places.items()}
     return Shared(file, endpoints, defaults, places, problems)
 
