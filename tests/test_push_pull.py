@@ -33,7 +33,7 @@ def moto() -> Iterator[MotoServer]:
 @pytest.fixture
 def folder(moto, monkeypatch, tmp_path) -> Path:
     """A folder with two flows, a group and what belongs to no store; beside it a bucket and a table, both empty."""
-    monkeypatch.setattr(push, "_is_right", lambda folder: True)  # it takes a session of pytest to find out
+    monkeypatch.setattr(push, "_is_right", lambda folder, env: True)  # it takes a session of pytest to find out
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
     moto.fresh(monkeypatch)
     config_stores.make_bucket()
@@ -249,6 +249,31 @@ def test_a_change_is_shown_as_a_diff_without_what_steers_a_terminal():
 def test_what_cannot_be_done_is_said(folder, capsys, arguments, status, message):
     assert fileflow(*(argument.format(folder=folder) for argument in arguments)) == status
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "store", "message"),
+    [
+        ("flows/sub/endpoints.yaml", TABLE_STORE, "a table has no place for what flows take from it"),
+        ("endpoints.yaml", TABLE_STORE, "a table has no place for what flows take from it"),
+        ("endpoints.yaml", STORE, "a bucket has no place for it there: move it into flows/"),
+        ("flows/sub/endpoints.yaml", STORE, None),
+    ],
+)
+def test_flows_do_not_go_where_what_they_share_cannot(folder, capsys, name, store, message):
+    write(folder, name, "defaults: {owner: us}\n")
+    assert fileflow("push", folder, store, "--yes") == (1 if message else 0)
+    assert message is None or f"configs/{name}: {message}" in capsys.readouterr().err
+    assert bool(objects() or items()) == (message is None)
+
+
+def test_flows_with_variables_are_pushed_as_they_are_written(folder, monkeypatch):
+    monkeypatch.undo()
+    monkeypatch.chdir(folder)
+    write(folder, "flows/acme.json", flow("acme", owner="${team}"))
+    write(folder, "environments/prod.yaml", "variables: {team: us}\n")
+    assert not push._is_right(folder, None)
+    assert push._is_right(folder, "prod")
 
 
 def test_a_broken_config_is_not_pushed(folder, capsys, monkeypatch):
