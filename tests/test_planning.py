@@ -11,6 +11,7 @@ from pytest_fileflow import cli, steps
 from pytest_fileflow.allow import AllowList, parse
 from pytest_fileflow.clients import AwsClients
 from pytest_fileflow.clock import Clock
+from pytest_fileflow.commands.collecting import QUIET
 from pytest_fileflow.endpoints import pipeline
 from pytest_fileflow.endpoints.s3 import S3Endpoint
 from pytest_fileflow.endpoints.sftp import SftpEndpoint
@@ -333,6 +334,29 @@ def test_a_plan_fails_where_something_is_refused_broken_or_over_the_budget(flows
             "REFUSED  nothing would be sent: the selected flows come to 4KiB, and the budget is 1KiB*",
         ]
     )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "places"),
+    [
+        (["-m", "smoke"], ["flows"]),
+        (["flows/acme.json::acme"], []),
+        (["s3://example-configs/team/flows/acme.json"], []),
+        (["--fileflow-config", "s3://example-configs/team"], ["flows"]),
+    ],
+)
+def test_the_command_plans_what_is_named_or_all_flows(tmp_path, monkeypatch, arguments, places):
+    (tmp_path / "flows").mkdir()
+    (tmp_path / "flows/acme.json").touch()
+    monkeypatch.chdir(tmp_path)
+    given: list[list[str]] = []
+    monkeypatch.setattr(pytest, "main", lambda arguments: given.append(arguments) or 0)
+    assert cli.main(["plan", *arguments]) == 0
+    own = ["-q", *QUIET, "--fileflow-plan"]
+    assert given.pop() == [*own, *places, *arguments]
+    (tmp_path / "flows").rename(tmp_path / "configs")
+    assert cli.main(["plan", "--fileflow-config=s3://example-configs/team"]) == 0
+    assert given == [[*own, "--fileflow-config=s3://example-configs/team"]]
 
 
 def test_the_command_prints_json_alone(flows, monkeypatch, capsys):

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,10 +17,10 @@ import pytest
 from pytest_fileflow.claims import SUFFIXES
 from pytest_fileflow.collection import BROKEN, CASE
 from pytest_fileflow.commands.completing import FOLDER
+from pytest_fileflow.stored import address
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
-    from pathlib import Path
 
     from pytest_fileflow.config import BrokenFlow
     from pytest_fileflow.model import Flow
@@ -59,6 +61,19 @@ def items_in(places: Sequence[str], *options: str) -> list[pytest.Item]:
     watcher = _Watcher()
     _run(watcher, [*options, *(places or [FOLDER])])
     return watcher.items
+
+
+def places_for(arguments: Sequence[str]) -> list[str]:
+    """Return what to add to arguments for pytest: ``flows/``, unless they name a place.
+
+    A place is a file, a folder, or something in a config store; a whole store will do where no ``flows/`` is.
+    """
+    for before, argument in itertools.pairwise(["", *arguments]):
+        is_value = before.startswith("--fileflow-") and "=" not in before  # as that of --fileflow-results
+        if Path(argument.partition("::")[0]).exists() or (address(argument) is not None and not is_value):
+            return []
+    is_stored = any(argument.startswith("--fileflow-config") for argument in arguments)
+    return [] if is_stored and not Path(FOLDER).exists() else [FOLDER]
 
 
 def registry_in(folder: Path) -> Registry:

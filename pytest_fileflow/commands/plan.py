@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -48,11 +47,9 @@ def command(form: str, more: tuple[str, ...]) -> int:
     """
     import pytest
 
-    from pytest_fileflow.commands.collecting import QUIET
+    from pytest_fileflow.commands.collecting import QUIET, places_for
 
-    own = ["-q", *QUIET, "--fileflow-plan"]
-    if not any(Path(argument.partition("::")[0]).exists() for argument in more):
-        own.append("flows")
+    own = ["-q", *QUIET, "--fileflow-plan", *places_for(more)]
     if form == "text":
         return int(pytest.main([*own, *more]))
     taker = _Taker()

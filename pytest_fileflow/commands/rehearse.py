@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 import click
 
@@ -32,7 +31,7 @@ def command(faults: tuple[str, ...], more: tuple[str, ...]) -> int:
     """
     import pytest
 
-    from pytest_fileflow.commands.collecting import QUIET
+    from pytest_fileflow.commands.collecting import QUIET, places_for
     from pytest_fileflow.errors import SandboxFailed
     from pytest_fileflow.rehearsal import GRACE_SECONDS, SLO_SECONDS
     from pytest_fileflow.sandbox import check_installed
@@ -48,6 +47,4 @@ def command(faults: tuple[str, ...], more: tuple[str, ...]) -> int:
     own = ["-q", *QUIET, f"--fileflow-rehearse={','.join(faults) or 'all'}"]
     if not any(argument.startswith("--fileflow-results") for argument in more):
         own.append(f"--fileflow-results={RESULTS}")
-    if not any(Path(argument.partition("::")[0]).exists() for argument in more):
-        own.append("flows")
-    return int(pytest.main([*own, *more]))
+    return int(pytest.main([*own, *places_for(more), *more]))
