@@ -52,7 +52,9 @@ class Selection:
         try:
             self._groups = read_groups(names, self._folders())
         except BadGroup as error:
-            raise pytest.UsageError(f"--fileflow-group: {error}") from None
+            stores = self._session.stores
+            told = stores.told_as_addresses(str(error)) if stores is not None else error
+            raise pytest.UsageError(f"--fileflow-group: {told}") from None
         return self._groups
 
     def _folders(self) -> list[Path]:

@@ -119,7 +119,14 @@ class FlowSession:
         if Settings.has_environment(self.config):
             return Settings.read(self.config)
         self.read_stores()
-        return Settings.read(self.config, self.config_roots)
+        try:
+            return Settings.read(self.config, self.config_roots)
+        except pytest.UsageError as error:
+            if self.stores is None:
+                raise
+            if not self.is_worker:
+                self.stores.close()
+            raise pytest.UsageError(self.stores.told_as_addresses(str(error))) from None
 
     def read_stores(self) -> None:
         """Read the config stores, where there are any, and let pytest collect their local copies; once.

@@ -112,6 +112,12 @@ class ConfigStores:
         """Return the config roots: folders that hold ``flows/``, ``groups/`` and ``environments/`` of a store."""
         return tuple(copy.snapshot.folder for copy in self.copies)
 
+    def told_as_addresses(self, text: str) -> str:
+        """Return a text about files with addresses in the place of the copies' paths."""
+        for copy in self.copies:
+            text = text.replace(str(copy.snapshot.folder), str(copy.place))
+        return text
+
     def entries(self) -> Mapping[str, Entry]:
         """Return what is a flow in the stores, by the paths of the local copies."""
         return {

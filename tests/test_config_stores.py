@@ -469,6 +469,18 @@ def test_files_that_a_stored_flow_names_lie_in_the_project(stored):
     assert found.testdata.options["path"] == str(stored.path / "seeds/x.csv")
 
 
+@pytest.mark.parametrize(
+    ("option", "where"),
+    [("--fileflow-env=nigthly", STORE), ("--fileflow-group=nigthly", f"{STORE}/groups")],
+)
+def test_what_is_not_there_was_looked_for_at_the_address_of_the_store(stored, option, where):
+    put("environments/nightly.yaml", "slo_factor: 2\n")
+    result = stored.run(f"--fileflow-config={STORE}", option, "--collect-only", "-q")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"ERROR: *nigthly*{stored.path}* or {where}*did you mean 'nightly'?*"])
+    assert "caches" not in str(result.stderr)
+
+
 def test_groups_may_lie_among_the_flows_of_a_store(stored):
     put("flows/groups/small.yaml", "flows: [acme]\n")
     result = stored.run(f"--fileflow-config={STORE}", "--fileflow-group=small", "--collect-only", "-q")
