@@ -215,6 +215,12 @@ def test_json_text_in_a_table_keeps_its_lines(server, tmp_path):
     assert json.loads(found["flows/other.json"])["flow_id"] == "other"
 
 
+def test_a_flow_may_be_called_as_the_files_that_flows_share(server, tmp_path):
+    config_stores.make_table()
+    put_item(flow("endpoints"), 1)
+    assert list(files(read(TABLE_STORE, tmp_path))) == ["flows/endpoints.flow.json"]
+
+
 def test_a_table_with_other_keys_is_no_config_store(server, tmp_path):
     boto3.client("dynamodb").create_table(
         TableName=TABLE,

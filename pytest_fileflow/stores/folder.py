@@ -98,7 +98,8 @@ class FolderOfFlows:
         if path is None:
             if not _FLOW_ID.fullmatch(change.name):
                 raise CannotMove(f"{change.name!r} cannot be the name of a file: refused")
-            self.files.apply(Change(f"{FLOWS}/{change.name}.json", None, change.after))
+            ending = ".flow.json" if change.name == "endpoints" else ".json"  # endpoints.json would be no flow
+            self.files.apply(Change(f"{FLOWS}/{change.name}{ending}", None, change.after))
             return
         before = self.files.contents[path]
         if list(self.paths.values()).count(path) > 1:

@@ -29,6 +29,7 @@ TRIES: Final = 5  # for what a batch leaves out under load
 PAUSE_SECONDS: Final = 0.2
 
 _KEYS = {"HASH": (FLOW_ID, "S"), "RANGE": (VERSION, "N")}
+_SHARED = "endpoints"
 _ENABLED_VALUES = {"S": {"S": "true"}, "N": {"N": "1"}}
 
 
@@ -156,7 +157,8 @@ def _entries(place: Place, items: list[Item], making: Making) -> Iterator[Entry]
     paths = Paths()
     for item in items:
         content = item.text.encode("utf-8", "backslashreplace")
-        path = paths.path_of(f"{FLOWS}/{item.flow_id}.json", ".json")
+        ending = ".flow.json" if item.flow_id.endswith(_SHARED) else ".json"  # endpoints.json would be no flow
+        path = paths.path_of(f"{FLOWS}/{item.flow_id}{ending}", ".json")
         uri = f"{place}/{readable(item.flow_id)}"
         version = hashlib.sha256(content).hexdigest()
         entry = Entry(path, uri, f"{uri}@{item.version}", version, len(content))
