@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import boto3
 import pytest
 
-from pytest_fileflow import clients
+from pytest_fileflow import cli, clients
 from pytest_fileflow.clients import AwsClients
 from pytest_fileflow.collection import CASE
 from pytest_fileflow.errors import AccessDenied, ConfigInvalid, ConnectionRefused, LocationMissing
@@ -485,6 +485,14 @@ def test_what_is_not_there_was_looked_for_at_the_address_of_the_store(stored, op
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines([f"ERROR: *nigthly*{stored.path}* or {where}*did you mean 'nightly'?*"])
     assert "caches" not in str(result.stderr)
+
+
+def test_commands_look_at_the_store_of_the_ini_file_where_no_flows_lie(stored, capsys, monkeypatch):
+    shutil.rmtree(stored.path / "flows")
+    stored.pytester.makeini(f"[pytest]\nfileflow_config = {STORE}\n")
+    monkeypatch.chdir(stored.path)
+    assert cli.main(["validate"]) == 1
+    assert f"{TYPO}/typo.yaml:2:1  $.suorce" in capsys.readouterr().out
 
 
 def test_groups_may_lie_among_the_flows_of_a_store(stored):

@@ -59,7 +59,8 @@ def collect(places: Sequence[str], *options: str) -> Collected:
 def items_in(places: Sequence[str], *options: str) -> list[pytest.Item]:
     """Return the items of the flows that :func:`collect` returns. Raises CannotCollect."""
     watcher = _Watcher()
-    _run(watcher, [*options, *(places or [FOLDER])])
+    usual = [FOLDER] if Path(FOLDER).exists() else []  # then what the ini file says, as a config store
+    _run(watcher, [*options, *(places or usual)])
     return watcher.items
 
 
