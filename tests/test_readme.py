@@ -219,3 +219,10 @@ def test_the_python_example_runs_against_the_sandbox(suite, name):
     suite.add("flows/test_example.py", text=example)
     suite.run_apart("flows", "--fileflow-sandbox").assert_outcomes(passed=4)  # two sizes, the contract, and the example
     assert {record["flow_id"] for record in suite.records()} == {name}
+
+
+def test_every_section_is_in_the_table_of_contents():
+    linked = re.findall(r"\[([^\]]+)\]\(#([\w-]+)\)", README.partition("\n## ")[0])
+    assert [title for title, _ in linked] == re.findall(r"^## (.+)$", README, re.MULTILINE)
+    for title, anchor in linked:
+        assert anchor == re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-"), title

@@ -27,7 +27,7 @@ class _Taker:
     "plan",
     short_help="print what flows would write, invoke and delete, and touch nothing",
     context_settings={"ignore_unknown_options": True},
-    options_metavar="[--format text|json]",
+    options_metavar="[--env NAME] [--sandbox] [--format text|json]",
 )
 @click.option(
     "--format",
@@ -36,8 +36,10 @@ class _Taker:
     default="text",
     help="text for people (default), or json for scripts: the plan alone on stdout, the rest on stderr",
 )
+@click.option("--env", metavar="NAME", help="as --fileflow-env: with what environments/NAME.yaml says")
+@click.option("--sandbox", is_flag=True, help="as --fileflow-sandbox: placeholders may stand where real values go")
 @click.argument("more", nargs=-1, type=click.UNPROCESSED, metavar="[FILE_OR_FOLDER ...] [pytest's options]")
-def command(form: str, more: tuple[str, ...]) -> int:
+def command(form: str, env: str | None, sandbox: bool, more: tuple[str, ...]) -> int:
     """Print for each case what would be written, invoked, read and deleted, and what the allow-list refuses.
 
     Files, folders (default flows/) and every option of pytest may follow:
@@ -50,6 +52,7 @@ def command(form: str, more: tuple[str, ...]) -> int:
     from pytest_fileflow.commands.collecting import QUIET, places_for
 
     own = ["-q", *QUIET, "--fileflow-plan", *places_for(more)]
+    own += [*([f"--fileflow-env={env}"] if env else []), *(["--fileflow-sandbox"] if sandbox else [])]
     if form == "text":
         return int(pytest.main([*own, *more]))
     taker = _Taker()

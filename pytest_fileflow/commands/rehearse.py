@@ -13,7 +13,7 @@ RESULTS = "fileflow-rehearsal"
     "rehearse",
     short_help="run flows in the sandbox once for each fault, and show which are caught, and by which cause",
     context_settings={"ignore_unknown_options": True},
-    options_metavar="[--fault FAULT]",
+    options_metavar="[--fault FAULT] [--env NAME]",
 )
 @click.option(
     "--fault",
@@ -22,8 +22,9 @@ RESULTS = "fileflow-rehearsal"
     metavar="[source.|target.]NAME[:AMOUNT]",
     help="only this fault; may be given several times (default all)",
 )
+@click.option("--env", metavar="NAME", help="as --fileflow-env: with what environments/NAME.yaml says")
 @click.argument("more", nargs=-1, type=click.UNPROCESSED, metavar="[FILE_OR_FOLDER ...] [pytest's options]")
-def command(faults: tuple[str, ...], more: tuple[str, ...]) -> int:
+def command(faults: tuple[str, ...], env: str | None, more: tuple[str, ...]) -> int:
     """Run every flow in the sandbox: once as it is, and once for each fault that it can have.
 
     Nothing outside is touched. Files, folders (default flows/) and every option of pytest may follow:
@@ -45,6 +46,7 @@ def command(faults: tuple[str, ...], more: tuple[str, ...]) -> int:
     sys.stdout.write(f"rehearsing in the sandbox, all at once: what never arrives is waited for {longest:g} s\n")
     sys.stdout.flush()
     own = ["-q", *QUIET, f"--fileflow-rehearse={','.join(faults) or 'all'}"]
+    own += [f"--fileflow-env={env}"] if env else []
     if not any(argument.startswith("--fileflow-results") for argument in more):
         own.append(f"--fileflow-results={RESULTS}")
     return int(pytest.main([*own, *places_for(more), *more]))
