@@ -66,9 +66,12 @@ def foreseen(options: Mapping[str, object], endpoint: Open) -> tuple[dict[str, o
 
 def _local_size(options: Mapping[str, object]) -> int:
     try:
-        return Path(str(options["path"])).stat().st_size
-    except (OSError, KeyError) as error:
+        with Path(str(options["path"])).open("rb") as file:
+            return os.fstat(file.fileno()).st_size
+    except (FileNotFoundError, KeyError) as error:
         raise ConfigInvalid(f"there is no seed file {options[SEED]} any more") from error
+    except OSError as error:
+        raise ConfigInvalid(f"the seed file {options[SEED]} cannot be read: {error.strerror}") from error
 
 
 def local_path(options: Mapping[str, object], endpoint: Open, cancelled: Callable[[], bool]) -> Path:
