@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pytest_fileflow import rehearsal
-from pytest_fileflow.bounds import Cost
 from pytest_fileflow.checks.chain import no_credentials
 from pytest_fileflow.clock import Clock
 from pytest_fileflow.collection import CASE
+from pytest_fileflow.cost import Cost
 from pytest_fileflow.due import name_due
 from pytest_fileflow.engine import Engine
 from pytest_fileflow.errors import Interrupted, OverBudget

@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_fileflow.bounds import Cost
-
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
     from pytest_fileflow.bounds import Bounds
     from pytest_fileflow.config.groups import Groups
+    from pytest_fileflow.cost import Cost
     from pytest_fileflow.session import FlowSession
 
 
@@ -27,7 +26,7 @@ class Selection:
     def __init__(self, session: FlowSession) -> None:
         self._session = session
         self._groups: Groups | None = None
-        self.cost = Cost()
+        self._cost: Cost | None = None  # of the selected flows, once they are counted
 
     @property
     def told(self) -> dict[str, Any]:
@@ -91,9 +90,10 @@ class Selection:
         if not self._session.settings.bounds.has_budget:
             return
         from pytest_fileflow.collection import enabled_cases
+        from pytest_fileflow.cost import Cost
 
-        self.cost = Cost.of(enabled_cases(items, include_disabled=self._session.settings.include_disabled))
-        self._tell("cost", asdict(self.cost))
+        self._cost = Cost.of(enabled_cases(items, include_disabled=self._session.settings.include_disabled))
+        self._tell("cost", asdict(self._cost))
 
     def hear(self, workers: int) -> None:
         """Judge, on the controller, what workers have found; ``workers`` is how many run each flow."""
@@ -101,14 +101,14 @@ class Selection:
         for text in left("missed").values():
             self._judge("missed", json.loads(text))
         for text in left("cost").values():
-            self._judge("cost", asdict(Cost(**json.loads(text)).times(workers)))
+            self._judge("cost", asdict(_cost(json.loads(text)).times(workers)))
 
     def purse(self, workers: int) -> Purse | None:
         """Return what reruns are paid from, None where nothing is counted."""
         bounds = self._session.settings.bounds
         if not bounds.has_budget:
             return None
-        return Purse(self._session.hands_over().folder, bounds, self.cost.times(workers))
+        return Purse(self._session.hands_over().folder, bounds, (self._cost or _cost({})).times(workers))
 
     def _tell(self, kind: str, value: Any) -> None:
         if self._session.is_worker:
@@ -121,7 +121,7 @@ class Selection:
         if kind == "missed" and value:
             raise pytest.UsageError("--fileflow-group: " + "\n".join(value))
         looks_only = settings.plan or self._session.config.getoption("collectonly", default=False)
-        if kind == "cost" and not looks_only and (excess := settings.bounds.excess(Cost(**value))):
+        if kind == "cost" and not looks_only and (excess := settings.bounds.excess(_cost(value))):
             raise pytest.UsageError(f"nothing was sent: the selected flows come to {excess}")
 
     def _is_all(self) -> bool:
@@ -140,6 +140,12 @@ class Selection:
         return told
 
 
+def _cost(told: dict[str, int]) -> Cost:
+    from pytest_fileflow.cost import Cost
+
+    return Cost(**told)
+
+
 class Purse:
     """What a budget has left for reruns; the processes of a session share it by a file."""
 
@@ -154,7 +160,7 @@ class Purse:
         handle = os.open(self._file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         with os.fdopen(handle, "r+", encoding="utf-8") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
-            spent = Cost(**json.loads(file.read() or "{}")).plus(cost)
+            spent = _cost(json.loads(file.read() or "{}")).plus(cost)
             excess = self._bounds.excess(self._planned.plus(spent))
             if excess is None:
                 file.seek(0)

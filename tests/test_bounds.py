@@ -4,8 +4,9 @@ import dataclasses
 
 import pytest
 
-from pytest_fileflow.bounds import Bounds, Cost
+from pytest_fileflow.bounds import Bounds
 from pytest_fileflow.config.environment import read_environment
+from pytest_fileflow.cost import Cost
 from pytest_fileflow.model import NO_FILE, Case, Flow, S3Location, Variant
 from pytest_fileflow.selecting import Purse
 from tests.support.inner import flow

@@ -36,6 +36,7 @@ LAYERS = (
     ("results", "usual", "stores"),
     (
         "bounds",
+        "cost",
         "selecting",
         "settings",
         "switching",

@@ -1,7 +1,7 @@
 """The check ``zip``: an archive of the members that it should have, each whole, and one of them for the checks behind.
 
 A zip file is read from its end: what is in it, the central directory says, and what stands before
-may be anything. So it is kept, on disk from 1 MiB on, and read once all of it is there; nothing but
+may be anything. So it is kept in a temporary file, and read once all of it is there; nothing but
 its directory is held in memory.
 """
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from pytest_fileflow.checks.chain import Expected
 
-_IN_MEMORY_BYTES = 1024 * 1024
 _PIECE_BYTES = 256 * 1024
 _STARTS = (b"PK\x03\x04", b"PK\x05\x06")  # of a member, and of the end of an archive without members
 _END = b"PK\x05\x06"
@@ -53,7 +52,7 @@ class Zip:
         self.max_bytes = max_bytes
         self._member = member
         self._members = members
-        self._file = tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES)  # noqa: SIM115 - close() does
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - close() does
         self._size = 0
 
     def peel(self, chunk: bytes) -> Iterable[bytes]:

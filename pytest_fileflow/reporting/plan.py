@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_fileflow.bounds import Cost
+from pytest_fileflow.cost import Cost
 from pytest_fileflow.results.words import plain
 
 if TYPE_CHECKING:
