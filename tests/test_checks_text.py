@@ -336,6 +336,13 @@ MEANINGFUL = [
 ]
 
 
+def test_a_character_that_is_cut_before_a_fault_is_kept():
+    check = REGISTRY.check_for("encoding")({"charset": "euc-kr"}, UNKNOWN)
+    for chunk in (b"a\n\xa1", b"\xa1a\x80"):
+        check.feed(chunk)
+    assert check.result().observed == "not euc-kr at offset 5 (line 2)"
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.one_of(st.sampled_from(MEANINGFUL), st.binary(max_size=4)), max_size=30).map(b"".join),

@@ -44,11 +44,12 @@ def decoded(decoder: codecs.IncrementalDecoder, chunk: bytes, *, final: bool = F
     A fault lies before the chunk, at a negative offset, where a character that began there does not
     go on as it must.
     """
-    kept = len(decoder.getstate()[0])
+    before = decoder.getstate()
     try:
         return decoder.decode(chunk, final), None
-    except UnicodeDecodeError as error:  # the decoder is as it was before
-        offset = error.start - kept
+    except UnicodeDecodeError as error:
+        decoder.setstate(before)  # those of East Asian character sets forget what they have held back
+        offset = error.start - len(before[0])
         return decoder.decode(chunk[: max(offset, 0)]), offset
 
 
