@@ -39,6 +39,7 @@ LAYERS = (
         "cost",
         "selecting",
         "settings",
+        "options",
         "switching",
         "switched",
         "stale",
