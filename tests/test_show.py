@@ -42,7 +42,7 @@ transfer:
   mode: event                     # default
 validation:
   expect_within_seconds: 240      # environments/prod.yaml:1 (slo), times 2 by environments/prod.yaml:2
-  grace_seconds: 24               # default, times 2 by environments/prod.yaml:2
+  grace_seconds: 24               # default
   checksum: SHA256                # default
   size_tolerance_bytes: 0         # default
   post_arrival_wait_seconds: 0    # default
@@ -98,6 +98,10 @@ def test_json_has_the_origins_by_path(project, capsys):
 def test_what_cannot_be_shown(project, capsys):
     assert main(["show", "acne", "--env", "prod"]) == 2
     assert capsys.readouterr().err == "fileflow show: there is no flow 'acne'; did you mean 'acme'?\n"
+    assert main(["show", "flows/acme.yaml"]) == 2
+    assert capsys.readouterr().err == (
+        "fileflow show: flows/acme.yaml is a file: give the id of a flow first, fileflow show FLOW_ID flows/acme.yaml\n"
+    )
     assert main(["show", "acme"]) == 1
     assert capsys.readouterr().out.splitlines() == [
         (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -55,6 +56,8 @@ def command(flow_id: str, paths: tuple[str, ...], env: str | None, sandbox: bool
         return _shown(*flows[flow_id], form)
     if flow_id in broken:
         return _told(broken[flow_id])
+    if Path(flow_id).is_file():
+        return _cannot(f"{flow_id} is a file: give the id of a flow first, fileflow show FLOW_ID {flow_id}")
     meant = nearest(flow_id, [*flows, *broken])
     return _cannot(f"there is no flow {flow_id!r}" + (f"; did you mean {meant!r}?" if meant else ""))
 

@@ -65,7 +65,7 @@ class Explained:
         place = self.places.get(path)
         times = f", {self.times}" if self.times and path in TIMES else ""
         if place is None:
-            return f"default{times}" if times else None
+            return f"default{times}" if times and path == TIMES[0] else None  # the others follow from the SLO
         names = [(name, _variable_place(name, environment)) for name in dict.fromkeys(place.names)]
         if place.source is not None:
             return f"{place.source[0]}:{place.source[1][0]} ({names[0][0]}){times}"
