@@ -54,7 +54,8 @@ def command(*arguments: str) -> list[str]:
 
 
 def on_terminal(suite, *arguments: str, columns: int = 80, rows: int = 40, **env: str) -> Terminal:
-    return Terminal(command(*arguments), suite.path, columns=columns, rows=rows, **env)
+    # pytest-rerunfailures leaves a socket open on each worker, and Python may warn of it in the midst of a line.
+    return Terminal(command("-p", "no:rerunfailures", *arguments), suite.path, columns=columns, rows=rows, **env)
 
 
 def let_go(suite) -> None:
