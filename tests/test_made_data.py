@@ -43,7 +43,9 @@ def root(tmp_path: Path) -> Path:
 
 def load(root: Path, registry: Registry, testdata: Any) -> Flow | BrokenFlow:
     path = root / "flows" / "deep" / "a.yaml"
-    path.write_text(yaml.safe_dump({"flow_id": "acme", "source": END, "target": {**END, "prefix": "there/"}, "testdata": testdata}))
+    path.write_text(
+        yaml.safe_dump({"flow_id": "acme", "source": END, "target": {**END, "prefix": "there/"}, "testdata": testdata})
+    )
     (flow,) = load_file(path, display="a", sandbox=True, patterns=registry.size_problems(), checks=())
     return flow
 
@@ -221,7 +223,12 @@ def test_what_is_said_of_test_data(root, registry, testdata, message):
 
 def test_a_trigger_file_cannot_be_named_after_the_longest_name(root, registry):
     path = root / "flows" / "a.json"
-    config = {"flow_id": "acme", "source": END, "target": {**END, "prefix": "there/"}, "testdata": {"awkward": ["long"]}}
+    config = {
+        "flow_id": "acme",
+        "source": END,
+        "target": {**END, "prefix": "there/"},
+        "testdata": {"awkward": ["long"]},
+    }
     for trigger, is_wrong in (({}, True), ({"name": "${run_id}.done"}, False)):
         transfer = {"mode": "trigger_file", "trigger_file": trigger}
         path.write_text(json.dumps({**config, "transfer": transfer}))
