@@ -103,7 +103,7 @@ def _write(path: Path, chunks: Iterator[bytes], cancelled: Callable[[], bool]) -
             part.writelines(_until(cancelled, chunks))
             part.flush()
             Path(part.name).replace(path)
-        except BaseException:
+        except BaseException:  # Ctrl-C too: half a file is no use to anybody
             Path(part.name).unlink(missing_ok=True)
             raise
 

@@ -92,7 +92,7 @@ class ConfigStores:
 
         try:
             copies = [_copy(place, clients, shelf) for place in places]
-        except BaseException:
+        except BaseException:  # Ctrl-C too: these copies are for this session alone
             for folder in temporary:
                 shutil.rmtree(folder, ignore_errors=True)
             raise

@@ -46,7 +46,7 @@ def make(options: Mapping[str, object], expected: Expected) -> Pgp:
     try:
         _add_private_key(keyring, credentials.private_key or "", arn)
         signers = _signers(keyring, text(options, "public_key"), text(options, "signed_by"))
-    except BaseException:
+    except BaseException:  # Ctrl-C too: the keyring holds a private key
         keyring.close()
         raise
     return Pgp(keyring, credentials.passphrase or "", signers, whole_number(options, "max_bytes"))
