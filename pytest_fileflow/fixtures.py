@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -16,10 +15,8 @@ if TYPE_CHECKING:
     from pytest_fileflow.clients import AwsClients
     from pytest_fileflow.endpoints import Endpoint
     from pytest_fileflow.endpoints.ssh import SshSessions
-    from pytest_fileflow.invoke import LambdaInvoker, Started
+    from pytest_fileflow.invoke import Started
     from pytest_fileflow.launcher import Report
-    from pytest_fileflow.logs import FunctionLog
-    from pytest_fileflow.model import Transfer
     from pytest_fileflow.sandbox import Sandbox
     from pytest_fileflow.secret import Secrets
 
@@ -96,32 +93,18 @@ def s3_endpoint(
     request: pytest.FixtureRequest, fileflow_clients: AwsClients, fileflow_allow: AllowList
 ) -> Callable[..., Endpoint]:
     """Return ``make(bucket, prefix="", kms_key_arn=None) -> Endpoint``."""
-    from pytest_fileflow.endpoints.s3 import S3Endpoint
-    from pytest_fileflow.model import S3Location
     from pytest_fileflow.plugin import SESSION
+    from pytest_fileflow.toolbox import s3_endpoints
 
-    own_client = request.config.stash[SESSION].s3_client
-
-    def make(bucket: str, prefix: str = "", kms_key_arn: str | None = None) -> Endpoint:
-        location = S3Location(bucket, prefix, kms_key_arn)
-        fileflow_allow.require(location)
-        return S3Endpoint(location, own_client(location) or fileflow_clients.client("s3"), fileflow_clients)
-
-    return make
+    return s3_endpoints(fileflow_clients, fileflow_allow, request.config.stash[SESSION].s3_client)
 
 
 @pytest.fixture(scope="session")
 def sftp_endpoint(fileflow_ssh: SshSessions, fileflow_allow: AllowList) -> Callable[..., Endpoint]:
     """Return ``make(host, username, dir, secret_arn, port=22, host_key=None, max_sessions=8) -> Endpoint``."""
-    from pytest_fileflow.endpoints.sftp import SftpEndpoint
-    from pytest_fileflow.model import SftpLocation
+    from pytest_fileflow.toolbox import sftp_endpoints
 
-    def make(host: str, username: str, dir: str, secret_arn: str, **more: Any) -> Endpoint:  # noqa: A002 - the config's word
-        location = SftpLocation(host, username, dir, secret_arn, **more)
-        fileflow_allow.require(location)
-        return SftpEndpoint(location, fileflow_ssh)
-
-    return make
+    return sftp_endpoints(fileflow_ssh, fileflow_allow)
 
 
 @pytest.fixture(scope="session")
@@ -135,34 +118,9 @@ def transfer_invoker(
     Raises a TriggerError where the function is absent, denied, throttled, or, synchronously, failed.
     Its ``function_log`` finds what a function wrote that ran by itself; another invoker may have one too.
     """
-    from pytest_fileflow.invoke import LambdaInvoker
-    from pytest_fileflow.logs import FunctionLogs
+    from pytest_fileflow.toolbox import invoking
 
-    masked = fileflow_secrets.masked
-    invoker = LambdaInvoker(fileflow_clients, masked=masked)
-    return Invoking(invoker, FunctionLogs(fileflow_clients, masked).find, fileflow_allow)
-
-
-@dataclass(frozen=True)
-class Invoking:
-    """Invokes functions that may be touched, and finds their logs."""
-
-    invoker: LambdaInvoker
-    function_log: Callable[[Transfer, str | None, str, float], FunctionLog | None]
-    allow: AllowList
-    # Of the class: what wraps an invoker (functools.wraps) takes over what an instance has, and need not know them.
-    knows_dry_run: ClassVar[bool] = True
-    knows_timeout: ClassVar[bool] = True
-
-    def __call__(
-        self, lambda_arn: str, payload: object, invocation: Any = "Event", timeout_seconds: float | None = None
-    ) -> Started:
-        """Invoke a function; the timeout is that of the whole transfer."""
-        from pytest_fileflow.model import Transfer
-
-        self.allow.require(lambda_arn)
-        transfer = Transfer("invoke", lambda_arn, invocation, timeout_seconds=timeout_seconds)
-        return self.invoker.invoke(transfer, payload)
+    return invoking(fileflow_clients, fileflow_secrets, fileflow_allow)
 
 
 @pytest.fixture
@@ -174,8 +132,8 @@ def fileflow_run(
     fileflow_secrets: Secrets,
 ) -> Report:
     """Return the report of this item's run; an error here means that the tester, not the flow, is at fault."""
-    from pytest_fileflow.launcher import Toolbox
     from pytest_fileflow.plugin import REPORT, SESSION
+    from pytest_fileflow.toolbox import Toolbox
 
     session = request.config.stash[SESSION]
     toolbox = Toolbox(s3_endpoint, sftp_endpoint, transfer_invoker, fileflow_secrets.credentials)

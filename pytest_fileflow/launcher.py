@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from pytest_fileflow import rehearsal
-from pytest_fileflow.checks.chain import no_credentials
 from pytest_fileflow.clock import Clock
 from pytest_fileflow.collection import CASE
 from pytest_fileflow.cost import Cost
@@ -20,32 +19,28 @@ from pytest_fileflow.due import name_due
 from pytest_fileflow.engine import Engine
 from pytest_fileflow.errors import Interrupted, OverBudget
 from pytest_fileflow.flight import Limits, Plan
-from pytest_fileflow.model import S3Location
 from pytest_fileflow.results.ledger import Entry
 from pytest_fileflow.results.record import PROPERTIES, headline, make_record, properties, run_seconds, summary_text
 from pytest_fileflow.steps import manifest, unprepared, verdict_of
-from pytest_fileflow.streams import Tools
 from pytest_fileflow.switched import SwitchedFaults
 from pytest_fileflow.turns import Widths
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Hashable, Mapping, Sequence
     from pathlib import Path
 
     import pytest
 
-    from pytest_fileflow.allow import AllowList
-    from pytest_fileflow.endpoints import Endpoint
-    from pytest_fileflow.invoke import Started
-    from pytest_fileflow.model import Case, Location, Run, Transfer
+    from pytest_fileflow.model import Case, Run
     from pytest_fileflow.progress import Progress
     from pytest_fileflow.registry import Registry
     from pytest_fileflow.results.keeper import Keeper
     from pytest_fileflow.results.ledger import Ledger
     from pytest_fileflow.results.record import Record
-    from pytest_fileflow.secret import Credentials
     from pytest_fileflow.selecting import Purse
     from pytest_fileflow.settings import Settings
+    from pytest_fileflow.streams import Tools
+    from pytest_fileflow.toolbox import Toolbox
 
 logger = logging.getLogger(__name__)
 
@@ -117,75 +112,6 @@ def store(keeper: Keeper, record: Record, manifest: bytes | None = None) -> Repo
         return Report(record, store_error=f"the record cannot be written: {error}")
     except Exception as error:  # noqa: BLE001 - as above, whatever it fails with
         return Report(record, store_error=f"the record cannot be written: {type(error).__name__}")
-
-
-@dataclass(frozen=True)
-class Toolbox:
-    """The fixtures' values that an item's run works with; ``conftest.py`` files may have replaced them."""
-
-    s3_endpoint: Callable[..., Endpoint]
-    sftp_endpoint: Callable[..., Endpoint]
-    transfer_invoker: Callable[..., Started]
-    credentials: Callable[[str], Credentials] = no_credentials
-
-    def tools(
-        self,
-        registry: Registry,
-        clock: Clock,
-        other_runs: Callable[[Run], Iterable[str]],
-        allow: AllowList,
-    ) -> Tools:
-        """Return what the steps need, with one endpoint a location; nothing of it touches what is not allowed."""
-
-        def endpoint(location: Location) -> Endpoint:
-            allow.require(location)
-            return self._endpoint(location)
-
-        def invoke(transfer: Transfer, payload: object) -> Started:
-            if transfer.lambda_arn is not None:
-                allow.require(transfer.lambda_arn)
-            return self._invoke(transfer, payload)
-
-        # An invoker of somebody's own need not know of any log, nor of dry runs.
-        find_log = getattr(self.transfer_invoker, "function_log", None)
-        knows_dry_run = bool(getattr(self.transfer_invoker, "knows_dry_run", False))
-        return Tools(
-            Memo(endpoint),
-            invoke,
-            registry,
-            clock,
-            knows_dry_run=knows_dry_run,
-            function_log=find_log,
-            other_runs=other_runs,
-            credentials=self.credentials,
-            allow=allow,
-        )
-
-    def _endpoint(self, location: Location) -> Endpoint:
-        make = self.s3_endpoint if isinstance(location, S3Location) else self.sftp_endpoint
-        return make(**{name: value for name, value in vars(location).items() if name != "max_runs"})
-
-    def _invoke(self, transfer: Transfer, payload: object) -> Started:
-        more: dict[str, Any] = {}
-        if getattr(self.transfer_invoker, "knows_timeout", False):
-            more["timeout_seconds"] = transfer.timeout_seconds
-        return self.transfer_invoker(transfer.lambda_arn, payload, invocation=transfer.invocation, **more)
-
-
-class Memo:
-    """A function of a location that is called once each, also when many threads ask at once."""
-
-    def __init__(self, make: Callable[[Location], Endpoint]):
-        self._make = make
-        self._lock = threading.Lock()
-        self._made: dict[Location, Endpoint] = {}
-
-    def __call__(self, location: Location) -> Endpoint:
-        """Return the endpoint of a location, made on the first call."""
-        with self._lock:
-            if location not in self._made:
-                self._made[location] = self._make(location)
-            return self._made[location]
 
 
 @dataclass

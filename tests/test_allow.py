@@ -12,10 +12,10 @@ from pytest_fileflow.clock import Clock
 from pytest_fileflow.engine import Engine, Limits
 from pytest_fileflow.errors import NotAllowed
 from pytest_fileflow.flight import Plan
-from pytest_fileflow.launcher import Toolbox
 from pytest_fileflow.model import NO_FILE, Case, Flow, Refusal, S3Location, SftpLocation, Transfer, Validation, Variant
 from pytest_fileflow.reach import reach_of, refusal
 from pytest_fileflow.registry import Registry, register_builtin_patterns
+from pytest_fileflow.toolbox import Toolbox
 from tests.support.inner import flow as config
 from tests.support.memory import World
 

@@ -31,7 +31,7 @@ LAYERS = (
     (
         *("arrival", "listings", "seeds", "streams", "diagnosis", "verifying", "steps", "watcher", "work", "unbroken"),
         *("flight", "judging", "questions", "contract", "negative", "errands", "holding", "reach", "turns", "progress"),
-        *("planning", "engine"),
+        *("planning", "engine", "toolbox"),
     ),
     ("results", "usual", "stores"),
     (
