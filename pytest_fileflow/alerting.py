@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pytest_fileflow.session import FlowSession
 
 KIND = "alerts"  # of the files that workers hand over
-STATE, SANDBOX_STATE = "alerts.json", "alerts-sandbox.json"
+SANDBOX_STATE = "alerts-sandbox.json"
 SANDBOX_TEXT = "alerts-sandbox.txt"
 
 
@@ -34,7 +34,7 @@ def leave_watched(session: FlowSession) -> None:
 
 
 def _watched(session: FlowSession) -> dict[str, list[Any]]:
-    from pytest_fileflow.collection import cases_of
+    from pytest_fileflow.cases import cases_of
 
     return {
         flow_id: [flow.alerts, [case.label for case in cases_of(flow, canary=True)]]
@@ -102,7 +102,7 @@ def _gathered(session: FlowSession) -> dict[str, Watched]:
 
 
 def _memory(session: FlowSession) -> Memory:
-    from pytest_fileflow.results.alerts.memory import Memory
+    from pytest_fileflow.results.alerts.memory import STATE, Memory
     from pytest_fileflow.results.store import Directory, open_store
 
     settings, own = session.settings, Directory(session.config.rootpath / DEFAULT_RESULTS)

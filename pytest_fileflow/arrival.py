@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
 
-from pytest_fileflow.model import Latency, SftpLocation
+from pytest_fileflow.model import Latency, SftpLocation, Stat
 
 if TYPE_CHECKING:
-    from pytest_fileflow.model import Flow, Stat
+    from collections.abc import Mapping
 
-# How often to look: after a twenty-fifth of the time waited so far, so that the error of the latency
-# stays small against the latency, and the requests grow with the logarithm of the wait.
-SHARE_OF_AGE = 0.04
+    from pytest_fileflow.model import Flow
+
 FASTEST_SECONDS = 0.05
-SLOWEST_SECONDS = 5.0
 # A flow whose usual latency is known: seldom before half of it, closely around it.
 EARLY_SHARE = 0.1
 EARLY_SECONDS = 1.0
@@ -26,6 +24,24 @@ OVERSIZE_SETTLE_SECONDS = 2.0
 # S3, where an object is whole as soon as it is seen, one more look shows that it stays.
 UNKNOWN_SETTLE_SECONDS = 2.0
 UNKNOWN_SETTLE_SECONDS_S3 = FASTEST_SECONDS
+
+_LOOKED = ("asked", "changed", "full_at", "full_after", "seen_full", "changes")
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How often to look: after a share of the time waited so far, within bounds in seconds.
+
+    So the error of the latency stays small against the latency, and the requests grow with the logarithm
+    of the wait.
+    """
+
+    share_of_age: float
+    fastest: float
+    slowest: float
+
+
+CLOSELY = Pace(share_of_age=0.04, fastest=FASTEST_SECONDS, slowest=5.0)
 
 
 @dataclass(frozen=True)
@@ -104,11 +120,12 @@ class Arrival:
 
     The arrival is stamped when the file first shows its full size, not when that was confirmed;
     its resolution is the time since the look before, which did not show it yet. ``usual`` is the
-    latency of earlier runs in seconds, where there were any: it decides when to look, and nothing else.
+    latency of earlier runs in seconds, where there were any: it and ``pace`` decide when to look, and nothing else.
     """
 
-    def __init__(self, expected: Expectation, triggered: float, usual: float | None = None):
+    def __init__(self, expected: Expectation, triggered: float, usual: float | None = None, pace: Pace = CLOSELY):
         self.expected = expected
+        self._pace = pace
         self._usual = usual
         self.triggered = triggered
         self._asked = triggered  # when the last look was asked: what it did not show was not there then
@@ -140,6 +157,18 @@ class Arrival:
         self._stat = self._full_at = None
         self._changed = self._asked
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the looks so far as plain JSON, for whoever goes on with them: ``load`` reads it."""
+        told = {name: getattr(self, f"_{name}") for name in _LOOKED}
+        return {"triggered": self.triggered, **told, "stat": None if self._stat is None else asdict(self._stat)}
+
+    def load(self, told: Mapping[str, Any]) -> None:
+        """Take over the looks of an earlier one, whose clock is the same."""
+        for name in _LOOKED:
+            setattr(self, f"_{name}", told[name])
+        self.triggered = told["triggered"]
+        self._stat = None if told["stat"] is None else Stat(**told["stat"])
+
     def next_look(self, now: float, jitter: float = 1.0) -> float:
         """Return when to look again, in monotonic seconds.
 
@@ -148,7 +177,7 @@ class Arrival:
         wait = jitter * self._interval(now - self.triggered)
         settled = self._settled_at()
         if settled > now:
-            wait = min(wait, max(settled - now, FASTEST_SECONDS))
+            wait = min(wait, max(settled - now, self._pace.fastest))
         due = now + wait
         for deadline in (self.expected.slo, self.expected.give_up):
             moment = self.triggered + deadline
@@ -157,13 +186,14 @@ class Arrival:
         return due
 
     def _interval(self, age: float) -> float:
-        wait = min(max(age * SHARE_OF_AGE, FASTEST_SECONDS), SLOWEST_SECONDS)
+        pace = self._pace
+        wait = min(max(age * pace.share_of_age, pace.fastest), pace.slowest)
         if self._usual is None:
             return wait
         if age < self._usual * USUAL_FROM:
-            return min(max(wait, min(self._usual * EARLY_SHARE, EARLY_SECONDS)), SLOWEST_SECONDS)
+            return min(max(wait, min(self._usual * EARLY_SHARE, EARLY_SECONDS)), pace.slowest)
         if age < self._usual * USUAL_TO:
-            return min(wait, max(self._usual * USUAL_SHARE, FASTEST_SECONDS))
+            return min(wait, max(self._usual * USUAL_SHARE, pace.fastest))
         return wait
 
     def _settled_at(self) -> float:

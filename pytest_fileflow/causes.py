@@ -227,6 +227,11 @@ _TABLE = (
         "a case was not run again: the session's budget of bytes or runs is used up",
         "The verdict of the run before stands; raise --fileflow-max-bytes or --fileflow-max-runs for reruns.",
     ),
+    Cause(
+        "tester.step_failed",
+        "a step of the state machine ended without an answer: out of time or memory, throttled, or lost",
+        "Look at the log of the step's own function: its time limit, memory, and the account's concurrency.",
+    ),
     Cause("tester.interrupted", "the session ended before the run did", "Run it again."),
     Cause("tester.bug", "a fault in the tester itself", "Please report it with the text above."),
 )

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_fileflow.cases import cases_of
 from pytest_fileflow.claims import GROUPS, is_shared
 from pytest_fileflow.config import BrokenFlow, Problem, flow_loader, may_hold_flow
-from pytest_fileflow.model import NO_FILE, Case
+from pytest_fileflow.model import Case
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -44,15 +45,6 @@ def asks_for_canaries(config: pytest.Config) -> bool:
     """Return whether ``-m``, ``-k`` or a node id names canaries: else there are none, since each doubles a contract."""
     words = f"{config.getoption('markexpr', '')} {config.getoption('keyword', '')}"
     return bool(re.search(r"\bcanary\b", words)) or any(argument.endswith("[canary]") for argument in config.args)
-
-
-def cases_of(flow: Flow, *, canary: bool) -> Iterator[Case]:
-    """Yield the cases of a flow in the order of their items."""
-    yield Case(flow, NO_FILE, "contract")
-    if canary:
-        yield Case(flow, NO_FILE, "canary")
-    yield from (Case(flow, variant) for variant in flow.testdata.variants)
-    yield from (Case(flow, NO_FILE, "rejects", refusal) for refusal in flow.negative)
 
 
 class FixturesOfFolders:

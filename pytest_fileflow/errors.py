@@ -37,6 +37,7 @@
         ├── SandboxFailed            tester.sandbox
         ├── NotTried                 tester.not_tried
         ├── OverBudget               tester.over_budget
+        ├── StepFailed               tester.step_failed
         ├── Interrupted              tester.interrupted
         └── TesterBug                tester.bug
 """
@@ -267,6 +268,12 @@ class OverBudget(TesterError):
     """A run was not begun, since the session's budget is used up."""
 
     cause = "tester.over_budget"
+
+
+class StepFailed(TesterError):
+    """A step of a run ended without an answer: its own process was ended, or never began."""
+
+    cause = "tester.step_failed"
 
 
 class Interrupted(TesterError):

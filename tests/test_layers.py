@@ -25,8 +25,9 @@ LAYERS = (
         "caught",
         "caches",
         "allow",
+        "portable",
     ),
-    ("config", "payload", "checks", "due", "forensics", "registry"),
+    ("cases", "config", "payload", "checks", "due", "forensics", "registry"),
     ("endpoints", "clients", "secret", "invoke", "logs"),
     (
         *("arrival", "listings", "seeds", "streams", "diagnosis", "verifying", "steps", "watcher", "work", "unbroken"),
@@ -57,6 +58,7 @@ LAYERS = (
         "delivery",
         "stored",
         "aftermath",
+        "aws",
         "alerting",
         "commands",
         "cli",

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pytest_fileflow.results.store import Store
 
 T = TypeVar("T")
+STATE = "alerts.json"  # its name in a store
 TRIES = 20  # each that fails is another session's change that was written
 
 

@@ -37,9 +37,19 @@ def metric_data(records: Iterable[Record], now: datetime, broken: int = 0) -> li
     a stamp, and none is later.
     """
     final = final_attempts(records)
-    data = [datum for record in final for datum in _of_run(record, min(_ended(record) or now, now))]
+    return [*(datum for record in final for datum in run_data(record, now)), *suite_data(final, now, broken)]
+
+
+def run_data(record: Record, now: datetime) -> list[Datum]:
+    """Return what is published of one run."""
+    return list(_of_run(record, min(_ended(record) or now, now)))
+
+
+def suite_data(records: Iterable[Record], now: datetime, broken: int = 0, unrecorded: int = 0) -> list[Datum]:
+    """Return what is published of a session as a whole; a run that has no record counts as an error."""
+    final = final_attempts(records)
     ended = max((min(_ended(record) or now, now) for record in final), default=now)
-    return [*data, *_of_session(final, broken, ended)]
+    return list(_of_session(final, broken, unrecorded, ended))
 
 
 def is_canary(record: Record) -> bool:
@@ -65,13 +75,13 @@ def _of_run(record: Record, ended: datetime) -> Iterator[Datum]:
             yield _datum(PHASE, {**flow, "Phase": phase.name}, round(phase.seconds, 3), "Seconds", ended)
 
 
-def _of_session(records: Sequence[Record], broken: int, ended: datetime) -> Iterator[Datum]:
+def _of_session(records: Sequence[Record], broken: int, unrecorded: int, ended: datetime) -> Iterator[Datum]:
     canaries = [record for record in records if is_canary(record)]
     others = [record for record in records if not is_canary(record)]
-    if others or broken:
+    if others or broken or unrecorded:
         runs = sum(sends_file(record) and not was_interrupted(record) for record in others)
         failures = sum(record["outcome"] == "failed" for record in others) + broken
-        errors = sum(record["outcome"] == "error" for record in others)
+        errors = sum(record["outcome"] == "error" for record in others) + unrecorded
         for name, number in ((SUITE_RUNS, runs), (SUITE_FAILURES, failures), (SUITE_ERRORS, errors)):
             yield _datum(name, {}, number, "Count", ended)
     if canaries:

@@ -1,0 +1,8 @@
+"""Carries out a case that sends no file."""
+
+from __future__ import annotations
+
+from pytest_fileflow.aws import life
+from pytest_fileflow.aws.host import as_handler
+
+handler = as_handler("ask", life.ask)

@@ -1,0 +1,8 @@
+"""Removes what a run has written."""
+
+from __future__ import annotations
+
+from pytest_fileflow.aws import life
+from pytest_fileflow.aws.host import as_handler
+
+handler = as_handler("clean_up", life.clean_up)

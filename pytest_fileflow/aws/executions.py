@@ -1,0 +1,122 @@
+"""What an execution keeps in the results bucket beside its records: its list, its marks, and what became of each run.
+
+Below ``executions/<name>/``: ``cases.json`` for the state machine, ``suite.json`` and ``outcomes/`` for who counts in
+the end, ``begun/`` for steps that must not be done twice. A lifecycle rule removes them.
+"""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from pytest_fileflow.clients import error_code, http_status, translated
+from pytest_fileflow.errors import ResultsStoreFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pytest_fileflow.clients import AwsClients
+    from pytest_fileflow.results.places import Place
+    from pytest_fileflow.results.record import Record
+
+READERS: Final = 16
+_THERE: Final = 412  # HTTP: precondition failed
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a run: its record, where that lies, and what else is to be told."""
+
+    record: Record
+    where: str
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class Papers:
+    """The documents of one execution, in the bucket of the results."""
+
+    place: Place
+    name: str
+    clients: AwsClients
+
+    @property
+    def cases_key(self) -> str:
+        """Return the key of the list of cases."""
+        return self._key("cases.json")
+
+    def write_cases(self, items: list[Any]) -> None:
+        """Keep the list that a distributed map reads."""
+        self._put("cases.json", items)
+
+    def write_suite(self, suite: dict[str, Any]) -> None:
+        """Keep what is expected of the execution."""
+        self._put("suite.json", suite)
+
+    def read_suite(self) -> dict[str, Any]:
+        """Return what is expected of the execution."""
+        suite: dict[str, Any] = json.loads(self._get(self._key("suite.json")))
+        return suite
+
+    def begin(self, step: str, run_id: str, mark: dict[str, Any]) -> dict[str, Any] | None:
+        """Note that a step of a run begins; return None, or the mark of an earlier try of it."""
+        from botocore.exceptions import ClientError
+
+        key = self._key(f"begun/{run_id}.{step}.json")
+        with translated("s3:PutObject", self._uri(key)):
+            try:
+                self._s3.put_object(Bucket=self.place.name, Key=key, Body=json.dumps(mark).encode(), IfNoneMatch="*")
+            except ClientError as error:
+                if http_status(error) != _THERE and error_code(error) != "PreconditionFailed":
+                    raise
+                there: dict[str, Any] = json.loads(self._get(key))
+                return None if there == mark else there  # an answer was lost, and the request sent again
+        return None
+
+    def write_outcome(self, outcome: Outcome) -> None:
+        """Keep what became of a run."""
+        record = outcome.record
+        told = {"record": record, "where": outcome.where, "problem": outcome.problem}
+        self._put(f"outcomes/{record['flow_id']}/{record['run_id']}.json", told)
+
+    def outcomes(self) -> Iterator[Outcome]:
+        """Yield what became of the runs that were recorded."""
+        with ThreadPoolExecutor(READERS) as readers:
+            for content in readers.map(self._get, self._keys("outcomes/")):
+                yield Outcome(**json.loads(content))
+
+    @property
+    def _s3(self) -> Any:
+        return self.clients.client("s3")
+
+    def _key(self, name: str) -> str:
+        return f"{self.place.prefix}executions/{self.name}/{name}"
+
+    def _uri(self, key: str) -> str:
+        return f"s3://{self.place.name}/{key}"
+
+    def _put(self, name: str, document: object) -> None:
+        key = self._key(name)
+        with translated("s3:PutObject", self._uri(key)):
+            body = json.dumps(document, ensure_ascii=False).encode("utf-8", "replace")
+            self._s3.put_object(Bucket=self.place.name, Key=key, Body=body, ContentType="application/json")
+
+    def _get(self, key: str) -> bytes:
+        with translated("s3:GetObject", self._uri(key)):
+            content: bytes = self._s3.get_object(Bucket=self.place.name, Key=key)["Body"].read()
+        return content
+
+    def _keys(self, name: str) -> list[str]:
+        front = self._key(name)
+        with translated("s3:ListBucket", self._uri(front)):
+            pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self.place.name, Prefix=front)
+            return [str(found["Key"]) for page in pages for found in page.get("Contents", ())]
+
+
+def papers_of(place: Place, name: str, clients: AwsClients) -> Papers:
+    """Return the documents of an execution; raises ResultsStoreFailed for results that are in no bucket."""
+    if place.kind != "s3":
+        raise ResultsStoreFailed(f"FILEFLOW_RESULTS is {place}: executions need a bucket, as s3://bucket/prefix")
+    return Papers(place, name, clients)

@@ -1,0 +1,235 @@
+"""What a function has to work with: its settings, AWS clients, and for each invocation tools, logs and a time limit."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import os
+import tempfile
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from pytest_fileflow.allow import AllowList, PatternError, parse
+from pytest_fileflow.aws import logs
+from pytest_fileflow.aws.executions import papers_of
+from pytest_fileflow.aws.life import Kit
+from pytest_fileflow.aws.state import State
+from pytest_fileflow.clients import AwsClients
+from pytest_fileflow.clock import Clock
+from pytest_fileflow.errors import ConfigInvalid
+from pytest_fileflow.registry import Registry, register_builtin_checks, register_builtin_patterns
+from pytest_fileflow.results.places import Place, PlaceError, config_store
+from pytest_fileflow.results.store import open_store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from pytest_fileflow.aws.state import Execution
+    from pytest_fileflow.endpoints.ssh import Route
+    from pytest_fileflow.model import Run, SftpLocation
+    from pytest_fileflow.results.store import Store
+    from pytest_fileflow.sandbox import Sandbox
+    from pytest_fileflow.streams import Tools
+
+OTHER_RUNS: Final = 50  # of a flow, that are remembered to recognise their bytes
+MARGIN_SECONDS: Final = 10.0  # of a function's time, that it has left to say that there was too little
+
+WALL_CLOCK: Final = Clock(monotonic=time.time)
+"""A run is judged by many processes, which have nothing but the time of day in common; AWS keeps it true."""
+
+Event = dict[str, Any]
+
+
+class Context(Protocol):
+    """What Lambda says of an invocation."""
+
+    aws_request_id: str
+
+    def get_remaining_time_in_millis(self) -> int:
+        """Return how long the function may still run."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the environment variables ``FILEFLOW_…`` of the functions say.
+
+    ``results`` and ``config`` are places, ``environment`` is the name of one of the config store's,
+    ``allow`` are patterns of what may be touched. ``sandbox`` is the address of a running sandbox.
+    """
+
+    results: str = ""
+    config: str = ""
+    environment: str = ""
+    allow: tuple[str, ...] = ()
+    plugins: tuple[str, ...] = ()
+    sandbox: str = ""
+    suite: str = "fileflow"
+    remind_hours: float = 24.0
+    report_url: str = ""
+    alerts: bool = True
+    cloudwatch: bool = True
+
+    @classmethod
+    def read(cls, variables: Mapping[str, str]) -> Settings:
+        """Read them; raises ConfigInvalid for a value that cannot be used."""
+        told = {name.removeprefix("FILEFLOW_"): value for name, value in variables.items() if value}
+        try:
+            hours = float(told.get("REMIND_HOURS", cls.remind_hours))
+        except ValueError:
+            raise ConfigInvalid(f"FILEFLOW_REMIND_HOURS is no number: {told['REMIND_HOURS']!r}") from None
+        return cls(
+            results=told.get("RESULTS", cls.results),
+            config=told.get("CONFIG", cls.config),
+            environment=told.get("ENV", cls.environment),
+            allow=tuple(told.get("ALLOW", "").split()),
+            plugins=tuple(told.get("PLUGINS", "").replace(",", " ").split()),
+            sandbox=told.get("SANDBOX", cls.sandbox),
+            suite=told.get("SUITE", cls.suite),
+            remind_hours=hours,
+            report_url=told.get("REPORT_URL", cls.report_url),
+            alerts=told.get("ALERTS") != "0",
+            cloudwatch=told.get("CLOUDWATCH") != "0",
+        )
+
+
+class Host:
+    """One process of a function: what is made once, and serves all its invocations."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+
+    @functools.cached_property
+    def clients(self) -> AwsClients:
+        """Return the AWS clients, with the role of the function."""
+        import boto3
+
+        return AwsClients(boto3.Session())
+
+    @functools.cached_property
+    def registry(self) -> Registry:
+        """Return what flows can name: the built-ins, and what the modules of FILEFLOW_PLUGINS register."""
+        registry = Registry()
+        register_builtin_patterns(registry)
+        register_builtin_checks(registry)
+        for name in self.settings.plugins:
+            importlib.import_module(name).pytest_fileflow_register(registry)
+        return registry
+
+    @functools.cached_property
+    def results(self) -> Place:
+        """Return where records go; raises ConfigInvalid."""
+        try:
+            return Place.parse(self.settings.results)
+        except PlaceError as error:
+            raise ConfigInvalid(f"FILEFLOW_RESULTS: {error}") from None
+
+    @functools.cached_property
+    def store(self) -> Store:
+        """Return the store of the records."""
+        return open_store(str(self.results), lambda: self.clients)
+
+    @property
+    def config_store(self) -> Place:
+        """Return where the flows lie; raises ConfigInvalid."""
+        try:
+            return config_store(self.settings.config)
+        except PlaceError as error:
+            raise ConfigInvalid(f"FILEFLOW_CONFIG: {error}") from None
+
+    @functools.cached_property
+    def copies(self) -> Path:
+        """Return the folder for copies of the config store, which the next invocation may find again."""
+        return Path(tempfile.gettempdir()) / f"fileflow-configs-{os.getuid()}"
+
+    @functools.cached_property
+    def sandbox(self) -> Sandbox | None:
+        """Return the sandbox that this function is rehearsed in, or None."""
+        if not self.settings.sandbox:
+            return None
+        from pytest_fileflow.sandbox import Sandbox
+
+        return Sandbox.connect(self.settings.sandbox)
+
+    def allow_list(self, execution: Execution) -> AllowList:
+        """Return what may be touched: what both the function's and the environment's lists cover."""
+        try:
+            lists = [tuple(map(parse, patterns)) for patterns in execution.allow]
+            lists += [tuple(map(parse, self.settings.allow))] if self.settings.allow else []
+        except PatternError as error:
+            raise ConfigInvalid(f"FILEFLOW_ALLOW: {error}") from None
+        return AllowList(tuple(lists))
+
+    @contextmanager
+    def tools(self, execution: Execution, context: Context) -> Iterator[Tools]:
+        """Give what the steps of one invocation work with.
+
+        Connections end with it: a process is frozen between invocations, and servers hang up on it meanwhile.
+        """
+        from pytest_fileflow.endpoints.ssh import SshSessions, direct
+        from pytest_fileflow.secret import Secrets
+        from pytest_fileflow.toolbox import Toolbox, invoking, s3_endpoints, sftp_endpoints
+
+        secrets = Secrets(self.clients, sandbox=self.sandbox is not None)
+        ssh = SshSessions(secrets.credentials, route=self._stand_in() or direct, renewed=secrets.renewed)
+        allow = self.allow_list(execution)
+        toolbox = Toolbox(
+            s3_endpoints(self.clients, allow),
+            sftp_endpoints(ssh, allow),
+            invoking(self.clients, secrets, allow),
+            secrets.credentials,
+        )
+        until = time.monotonic() + context.get_remaining_time_in_millis() / 1000 - MARGIN_SECONDS
+        with logs.masking(secrets.masked):
+            try:
+                tools = toolbox.tools(self.registry, WALL_CLOCK, self._other_runs, allow)
+                yield _limited(tools, until)
+            finally:
+                ssh.close()
+
+    def _other_runs(self, run: Run) -> list[str]:
+        return [run_id for run_id in self.store.run_ids(run.flow_id, OTHER_RUNS) if run_id != run.run_id]
+
+    def _stand_in(self) -> Callable[[SftpLocation], Route] | None:
+        from pytest_fileflow.endpoints.ssh import Route
+
+        sandbox = self.sandbox
+        if sandbox is None:
+            return None
+
+        def stand_in(location: SftpLocation) -> Route:
+            where = sandbox.route(location.host, location.port, location.username, location.dir)
+            return Route(*where, known_as=f"{location.host}:{location.port}")
+
+        return stand_in
+
+
+def _limited(tools: Tools, until: float) -> Tools:
+    return replace(tools, cancelled=lambda: time.monotonic() > until)
+
+
+@functools.cache
+def host() -> Host:
+    """Return the host of this process."""
+    logs.set_up()
+    return Host(Settings.read(os.environ))
+
+
+def as_handler(step: str, act: Callable[[State, Kit], State]) -> Callable[[Event, Context], Event]:
+    """Return the handler of a step: state in, state out."""
+
+    def handler(event: Event, context: Context) -> Event:
+        here = host()
+        state = State.load(event)
+        with (
+            logs.about(step, state.execution.name, state.case.flow.flow_id, state.run_id),
+            here.tools(state.execution, context) as tools,
+        ):
+            papers = papers_of(here.results, state.execution.name, here.clients)
+            after = act(state, Kit(tools, papers, context.aws_request_id))
+            logs.say_step(after)
+        return after.dump()
+
+    return handler

@@ -1,0 +1,347 @@
+"""What each step of the state machine does with a run: the steps of :mod:`pytest_fileflow.steps`, one at a time.
+
+Nothing here knows Lambda. Whatever happens to a run ends that run with its cause, so that a step
+returns the state it came to; what it raises is a fault that trying again may mend.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import math
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from pytest_fileflow import reach, steps
+from pytest_fileflow.arrival import Arrival, Arrived, Expectation, GaveUp, Oversize, Pace
+from pytest_fileflow.due import Due
+from pytest_fileflow.errands import ERRANDS
+from pytest_fileflow.errors import CleanupResidue, FileflowError, Interrupted, NetworkError, StepFailed
+from pytest_fileflow.judging import as_ours, call_timeout, judged, judged_at_last, with_bug
+from pytest_fileflow.model import PASSED
+from pytest_fileflow.streams import Changed, delivered, never_cancelled
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pytest_fileflow.arrival import Decision
+    from pytest_fileflow.aws.executions import Papers
+    from pytest_fileflow.aws.state import Next, State
+    from pytest_fileflow.model import Run
+    from pytest_fileflow.streams import Tools
+
+logger = logging.getLogger(__name__)
+
+BY_STEPS: Final = Pace(share_of_age=0.2, fastest=1.0, slowest=300.0)
+"""Each look takes three transitions of the state machine, which are paid for and counted: so not as often as in a
+process that watches. AWS waits whole seconds."""
+
+NETWORK_ERRORS_IN_A_ROW: Final = 3
+RETRY_SECONDS: Final = 2
+CALL_LOOK_SECONDS: Final = 0.5  # how often to look while a function is being called
+ERROR_LETTERS: Final = 500
+
+
+@dataclass(frozen=True)
+class Kit:
+    """What the steps work with; ``token`` names this very try of a step.
+
+    The clock of ``tools`` is the same for all processes: its monotonic reading is seconds since the epoch.
+    """
+
+    tools: Tools
+    papers: Papers
+    token: str
+
+
+def prepare(state: State, kit: Kit) -> State:
+    """Name the run and its file, look at its target, and note every name that it may write."""
+    case, tools = state.case, kit.tools
+    run: Run | None = None
+    refusal = reach.refusal(case, tools.allow)
+    if refusal is not None:
+        return _ended(state, refusal, tools, None)
+    try:
+        if case.kind != "transfer":
+            run = steps.prepare_errand(case, tools, state.attempt, state.run_id)
+            questions = ERRANDS[case.kind].questions(case, run, tools)
+            written = dict.fromkeys(name for question in questions for name in question.writes)
+            return _to(state, "ask", dataclasses.replace(run, written=tuple(written)))
+        run = steps.prepare(case, tools, state.attempt, state.run_id)
+        steps.require_checks(case.flow, run, tools)
+        steps.check_target(case.flow, run, tools)
+        return _to(state, "seed", steps.enter_ledger(case.flow, run))
+    except Exception as error:  # noqa: BLE001 - whatever happens to one run ends that run with its cause
+        return _ended(state, error, tools, run)
+
+
+def seed(state: State, kit: Kit) -> State:
+    """Write the file at the source. A try that follows another writes only what is sure to be missing."""
+    flow, run, tools = state.case.flow, _run(state), kit.tools
+    try:
+        earlier = kit.papers.begin("seed", run.run_id, {"token": kit.token})
+        if earlier is None or not _is_seeded(state, run, tools):
+            run = steps.seed(flow, run, tools)
+        else:
+            run = run.with_stamp("seeded", tools.clock.stamp())
+        if flow.transfer.mode != "event":
+            return _to(state, "trigger", run)
+        # The file has started the transfer by itself: the time until the next step belongs to the latency.
+        moment = tools.clock.monotonic()
+        return _awaiting(state, _started(run.with_stamp("triggered", tools.clock.stamp()), tools), moment, tools)
+    except Exception as error:  # noqa: BLE001 - as above
+        return _ended(state, error, tools, run)
+
+
+def _is_seeded(state: State, run: Run, tools: Tools) -> bool:
+    """Return whether an earlier try has written the file; raises StepFailed where that cannot be told any more."""
+    flow = state.case.flow
+    stat = tools.endpoint(flow.source).stat(run.file.name)
+    if stat is not None:
+        return stat.size == run.file.size
+    if flow.transfer.mode != "event":
+        return False  # nobody takes it before the trigger
+    if delivered(flow, run, tools) is not None:
+        return True
+    raise StepFailed("seeding was broken off, and whether the transfer has taken the file meanwhile cannot be told")
+
+
+def trigger(state: State, kit: Kit) -> State:
+    """Start the transfer, once: a try that follows another waits for what that one has started."""
+    flow, run, tools = state.case.flow, _run(state), kit.tools
+    try:
+        moment = tools.clock.monotonic()
+        earlier = kit.papers.begin("trigger", run.run_id, {"token": kit.token, "at": moment})
+        if earlier is not None:
+            moment = float(earlier["at"])
+            logger.warning("the transfer was triggered before, and is not again")
+            run = run.with_evidence(trigger="begun twice, and not done again: it may not have been answered")
+        run = run.with_stamp("triggered", tools.clock.stamp_at(moment))
+        if earlier is not None:
+            return _awaiting(state, _started(run, tools), moment, tools)
+        if flow.transfer.mode == "invoke" and flow.transfer.invocation == "RequestResponse":
+            return _call(state, run, moment, tools)
+        return _awaiting(state, _started(steps.trigger(flow, run, tools), tools), moment, tools)
+    except Exception as error:  # noqa: BLE001 - as above
+        return _ended(state, error, tools, run)
+
+
+def _started(run: Run, tools: Tools) -> Run:
+    return run.with_stamp("started", tools.clock.stamp())
+
+
+@dataclass
+class _Called:
+    """What a function that is called has come to."""
+
+    run: Run | None = None
+    error: BaseException | None = None
+
+
+def _call(state: State, run: Run, moment: float, tools: Tools) -> State:
+    """Invoke a function synchronously, and look at the target meanwhile: both belong to the verdict."""
+    flow, called = state.case.flow, _Called()
+    run = run.with_stamp("started", run.timeline["triggered"])
+
+    def call() -> None:
+        try:
+            called.run = steps.trigger(flow, run, tools)
+        except BaseException as error:  # noqa: BLE001 - as above; it is raised where somebody waits
+            called.error = error
+
+    thread = threading.Thread(target=call, name="fileflow-call", daemon=True)
+    thread.start()
+    arrival = _arrival(state, run, moment)
+    decision, until = None, moment + flow.give_up_seconds
+    while thread.is_alive() and tools.clock.monotonic() < until and not tools.cancelled():
+        if decision is None:
+            decision = _look(arrival, state, run, tools)
+        thread.join(CALL_LOOK_SECONDS)
+    if thread.is_alive():
+        raise call_timeout(flow, "no file arrived" if decision is None else "a file arrived")
+    if called.error is not None:
+        raise called.error
+    run = called.run or run
+    if decision is None:
+        return _waiting(dataclasses.replace(state, run=run), arrival, tools)
+    return _decided(dataclasses.replace(state, run=run), decision)
+
+
+def check_arrival(state: State, kit: Kit) -> State:
+    """Look at the target once, and decide: wait on, verify, or find out why nothing came."""
+    run, tools = _run(state), kit.tools
+    try:
+        arrival = _arrival(state, run)
+        decision = _look(arrival, state, run, tools)
+    except NetworkError as error:
+        failed = state.network_errors + 1
+        if failed >= NETWORK_ERRORS_IN_A_ROW:
+            return _ended(state, error, tools, run)
+        # One dropped connection in a wait of minutes says nothing about the flow.
+        logger.info("look failed %d times: %s", failed, error.reason)
+        return dataclasses.replace(state, next="wait", network_errors=failed, wait_seconds=RETRY_SECONDS * failed)
+    except Exception as error:  # noqa: BLE001 - as above
+        return _ended(state, error, tools, run)
+    state = dataclasses.replace(state, network_errors=0)
+    return _waiting(state, arrival, tools) if decision is None else _decided(state, decision)
+
+
+def _look(arrival: Arrival, state: State, run: Run, tools: Tools) -> Decision | None:
+    asked = tools.clock.monotonic()
+    stat = delivered(state.case.flow, run, tools)
+    return arrival.look(asked, tools.clock.monotonic(), stat)
+
+
+def verify(state: State, kit: Kit) -> State:
+    """Judge what arrived; a file that was not whole yet after all is waited for again, while there is time."""
+    flow, run, tools = state.case.flow, _run(state), kit.tools
+    if state.decision is None:
+        raise StepFailed("there is nothing to be verified in this state")
+    try:
+        run = judged(flow, run, state.decision, tools)
+    except Changed:
+        arrival = _arrival(state, run)
+        if tools.clock.monotonic() <= arrival.triggered + flow.give_up_seconds:
+            arrival.start_over()
+            return _waiting(state, arrival, tools)
+        run = judged_at_last(flow, run, state.decision, tools)
+    except Exception as error:  # noqa: BLE001 - as above
+        return _ended(state, error, tools, run)
+    return _to(state, "clean_up", _judged(run, tools))
+
+
+def diagnose(state: State, kit: Kit) -> State:
+    """Find the cause of what did not arrive, or say which step ended without an answer."""
+    run, tools = _run_of(state), kit.tools
+    if run.verdict is not None:
+        return _to(state, "clean_up", run)
+    if isinstance(state.decision, (GaveUp, Oversize)) and state.error is None:
+        try:
+            run = judged(state.case.flow, run, state.decision, tools)
+        except Exception as error:  # noqa: BLE001 - as above
+            return _ended(state, error, tools, run)
+        return _to(state, "clean_up", _judged(run, tools))
+    return _ended(state, _step_error(state), tools, run)
+
+
+def ask(state: State, kit: Kit) -> State:
+    """Carry out a case that sends no file."""
+    case, run, tools = state.case, _run(state), kit.tools
+    errand = ERRANDS[case.kind]
+    try:
+        answers = [question.ask(run, tools) for question in errand.questions(case, run, tools)]
+        run = errand.conclude(case, run, answers)
+    except Exception as error:  # noqa: BLE001 - as above
+        run = dataclasses.replace(run, verdict=steps.verdict_of(_as_said(error, tools)))
+    return _to(state, "clean_up", run.with_stamp("verified", tools.clock.stamp()))
+
+
+def clean_up(state: State, kit: Kit) -> State:
+    """Remove what the run has written, at both ends."""
+    state = with_verdict(state, kit.tools)
+    case, run = state.case, _run(state)
+    if run.written and (case.kind != "transfer" or case.flow.testdata.delete_after):
+        # What a run has left must go, however little time there is.
+        tools = dataclasses.replace(kit.tools, cancelled=never_cancelled)
+        try:
+            run = steps.clean_up(case.flow, run, tools)
+        except Exception as error:  # noqa: BLE001 - as above
+            run = with_bug(run, "cleaning up", error)
+    return dataclasses.replace(_to(state, "record", run), error=None)
+
+
+def to_record(state: State, tools: Tools) -> Run:
+    """Return the run as it is to be recorded, also where it could not be cleaned up."""
+    is_cleaned = state.error is None
+    state = with_verdict(state, tools)
+    run = _run(state)
+    if is_cleaned or not run.written or run.residue:
+        return run
+    ends = {"source": state.case.flow.source, "target": state.case.flow.target}
+    left = tuple(ends[side].uri(name) for side, name in run.written)
+    run = dataclasses.replace(run, residue=left)
+    why = f"nobody could clean up: {_told(state.error or {})}"
+    if run.verdict == PASSED:
+        return dataclasses.replace(run, verdict=steps.verdict_of(CleanupResidue(f"arrived intact, but {why}")))
+    return run.with_evidence(cleanup=[why])
+
+
+def with_verdict(state: State, tools: Tools) -> State:
+    """Return a state whose run has a verdict: where there was none yet, that of the step that gave no answer."""
+    run = _run_of(state)
+    return _to(state, "clean_up", run) if run.verdict is not None else _ended(state, _step_error(state), tools, run)
+
+
+def _run(state: State) -> Run:
+    if state.run is None:
+        raise StepFailed("there is no run in this state: prepare has not been done")
+    return state.run
+
+
+def _run_of(state: State) -> Run:
+    """Return the run; where not even its name was found, one that says so."""
+    return state.run or dataclasses.replace(steps.unprepared(state.case, state.attempt), run_id=state.run_id)
+
+
+def _to(state: State, step: Next, run: Run) -> State:
+    return dataclasses.replace(state, next=step, run=run)
+
+
+def _ended(state: State, error: BaseException, tools: Tools, run: Run | None) -> State:
+    run = run or _run_of(state)
+    run = judged(state.case.flow, run, _as_said(error, tools), tools)
+    return dataclasses.replace(_to(state, "clean_up", _judged(run, tools)), decision=None)
+
+
+def _as_said(error: BaseException, tools: Tools) -> FileflowError:
+    """Return the error with its cause; what was interrupted here was so by the time limit of the function."""
+    if isinstance(error, Interrupted) and tools.cancelled():
+        return StepFailed("the step was ended before it was done: the time limit of its function was near")
+    return as_ours(error)
+
+
+def _judged(run: Run, tools: Tools) -> Run:
+    return run if run.verdict == PASSED else run.with_stamp("judged", tools.clock.stamp())
+
+
+def _arrival(state: State, run: Run, moment: float = 0.0) -> Arrival:
+    flow = state.case.flow
+    arrival = Arrival(Expectation.of(flow, Due.of(flow, run).size), moment, pace=BY_STEPS)
+    if state.looks is not None:
+        arrival.load(state.looks)
+    return arrival
+
+
+def _awaiting(state: State, run: Run, moment: float, tools: Tools) -> State:
+    state = dataclasses.replace(state, run=run)
+    return _waiting(state, _arrival(state, run, moment), tools)
+
+
+def _waiting(state: State, arrival: Arrival, tools: Tools) -> State:
+    now = tools.clock.monotonic()
+    wait = max(1, math.ceil(arrival.next_look(now) - now))
+    return dataclasses.replace(state, next="wait", looks=arrival.to_dict(), decision=None, wait_seconds=wait)
+
+
+def _decided(state: State, decision: Decision) -> State:
+    step: Next = "verify" if isinstance(decision, Arrived) else "diagnose"
+    return dataclasses.replace(state, next=step, decision=decision)
+
+
+def _step_error(state: State) -> StepFailed:
+    step = state.next.replace("_", " ")
+    return StepFailed(f"the step {step} gave no answer: {_told(state.error or {})}")
+
+
+def _told(error: Mapping[str, Any]) -> str:
+    """Return what the state machine says of an error, in one line: a function's own words are in its Cause."""
+    name, cause = str(error.get("Error", "unknown")), str(error.get("Cause", ""))
+    try:
+        report = json.loads(cause)
+        cause = str(report["errorMessage"])
+        name = str(report.get("errorType") or name)
+    except (ValueError, LookupError, TypeError):
+        pass  # it is a text
+    return " ".join(f"{name}: {cause}".split())[:ERROR_LETTERS].removesuffix(": ")

@@ -1,0 +1,59 @@
+"""Makes the list of cases that an execution runs."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from pytest_fileflow.aws import history, logs
+from pytest_fileflow.aws.executions import papers_of
+from pytest_fileflow.aws.host import host
+from pytest_fileflow.aws.listing import Request, Source
+from pytest_fileflow.aws.state import Execution
+from pytest_fileflow.cases import cases_of
+from pytest_fileflow.portable import dump
+
+if TYPE_CHECKING:
+    from pytest_fileflow.aws.host import Context, Event
+
+
+def handler(event: Event, context: Context) -> Event:  # noqa: ARG001 - Lambda's own shape
+    """Return the cases, or where their list lies in S3, with what is told to each of their steps.
+
+    ``event`` is ``{"request": {…}, "execution": {…}}``: the input of the execution, and its names.
+    Raises ConfigInvalid for a request that cannot be met, and what reading the store raises.
+    """
+    here = host()
+    execution = Execution.parse(event["execution"])
+    with logs.about("list_flows", execution.name):
+        source = Source(
+            *(here.config_store, here.clients, here.registry, here.copies),
+            here.settings.environment,
+            here.sandbox is not None,
+        )
+        listed = source.list(Request.parse(event["request"]))
+        items = [dump(case) for case in listed.cases]
+        papers = papers_of(here.results, execution.name, here.clients)
+        papers.write_suite(
+            {
+                "expected": [[case.flow.flow_id, case.label] for case in listed.cases],
+                "problems": list(listed.problems),
+                "watched": {
+                    flow.flow_id: [dump(flow.alerts), [case.label for case in cases_of(flow, canary=True)]]
+                    for flow in listed.flows
+                    if flow.alerts
+                },
+            }
+        )
+        is_inline = history.fits_inline(list(listed.cases), len(json.dumps(items)))
+        if not is_inline:
+            papers.write_cases(items)
+        logs.say_listed(len(items), listed.problems)
+    return {
+        "number": len(items),
+        "is_inline": is_inline,
+        "items": items if is_inline else [],
+        "bucket": papers.place.name,
+        "key": papers.cases_key,
+        "execution": {**dump(execution), "allow": dump(listed.allow)},
+    }

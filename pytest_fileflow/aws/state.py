@@ -1,0 +1,143 @@
+"""What travels between the steps of a run: the case, the run as far as it has come, and which step comes next."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from pytest_fileflow.arrival import Arrived, Decision, GaveUp, Oversize
+from pytest_fileflow.model import Case, Latency, Run
+from pytest_fileflow.portable import dump, load_case, load_run, load_stat
+from pytest_fileflow.results.words import cut, encodable, plain_json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MOST_BYTES: Final = 32 * 1024
+"""What a state may have: AWS allows 256 KiB, of which the state machine's own words and a list of states want some."""
+
+LETTERS: Final = (4000, 1000, 250, 60)
+"""To which length the texts of the evidence are cut, one after the other, until a state is small enough."""
+
+Next = Literal["seed", "trigger", "wait", "verify", "ask", "diagnose", "clean_up", "record"]
+
+_DECISIONS: Final[Mapping[str, type[Decision]]] = {"arrived": Arrived, "oversize": Oversize, "gave_up": GaveUp}
+
+
+@dataclass(frozen=True)
+class Execution:
+    """The execution of the state machine that a run is part of; ``allow`` are lists of patterns of what it may touch.
+
+    ``started`` is a UTC stamp. The id is unique only together with it: names may be used again after 90 days.
+    """
+
+    id: str
+    name: str
+    started: str
+    allow: tuple[tuple[str, ...], ...] = ()
+
+    @classmethod
+    def parse(cls, told: Mapping[str, Any]) -> Execution:
+        """Return the execution of its JSON form."""
+        return cls(told["id"], told["name"], told["started"], tuple(map(tuple, told.get("allow", ()))))
+
+
+@dataclass(frozen=True)
+class State:
+    """A run on its way from one step to the next.
+
+    ``looks`` are those at the target so far, ``decision`` is what they came to, and ``network_errors`` how many
+    in a row went wrong. ``error`` is what the state machine says of a step that ended without an answer.
+    """
+
+    case: Case
+    execution: Execution
+    next: Next | Literal["prepare"] = "prepare"
+    run: Run | None = None
+    attempt: int = 1
+    looks: Mapping[str, Any] | None = None
+    decision: Decision | None = None
+    network_errors: int = 0
+    wait_seconds: int = 0
+    error: Mapping[str, str] | None = None
+
+    @property
+    def run_id(self) -> str:
+        """Return the id of the run: the same for a step that is tried again, and for no other run."""
+        execution, case = self.execution, self.case
+        text = "\n".join((execution.id, execution.started, case.flow.flow_id, case.label, str(self.attempt)))
+        return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+    @classmethod
+    def load(cls, told: Mapping[str, Any]) -> State:
+        """Return the state of its JSON form; raises KeyError, TypeError or ValueError for anything else."""
+        parts = {
+            "case": load_case(told["case"]),
+            "execution": Execution.parse(told["execution"]),
+            "run": load_run(told["run"]) if told.get("run") else None,
+            "decision": _decision(told["decision"]) if told.get("decision") else None,
+        }
+        known = {field.name for field in dataclasses.fields(cls)}
+        return cls(**{**{name: value for name, value in told.items() if name in known}, **parts})
+
+    def dump(self) -> dict[str, Any]:
+        """Return the JSON form, in no more bytes than a state may have; evidence gives way where it must."""
+        told = self._dump(self.run)
+        for smaller in _with_less(self.run) if len(json.dumps(told)) > MOST_BYTES else ():
+            told = self._dump(smaller)
+            if len(json.dumps(told)) <= MOST_BYTES:
+                break
+        return told
+
+    def _dump(self, run: Run | None) -> dict[str, Any]:
+        told: dict[str, Any] = encodable(plain_json(dump(dataclasses.replace(self, run=run, decision=None))))  # type: ignore[assignment]
+        # Of a choice, the state machine says what is missing as an error of its own.
+        told |= {"next": self.next, "wait_seconds": self.wait_seconds}
+        if self.decision is not None:
+            kind = next(name for name, type_ in _DECISIONS.items() if isinstance(self.decision, type_))
+            told["decision"] = {**dump(self.decision), "kind": kind}
+        return told
+
+
+def _decision(told: Mapping[str, Any]) -> Decision:
+    fields = {name: value for name, value in told.items() if name != "kind"}
+    if "stat" in fields:
+        fields["stat"] = load_stat(fields["stat"])
+    if "latency" in fields:
+        fields["latency"] = Latency(**fields["latency"])
+    return _DECISIONS[told["kind"]](**fields)
+
+
+def _with_less(run: Run | None) -> Iterator[Run]:
+    """Yield a run with ever shorter evidence, and at last with none."""
+    if run is None:
+        return
+    for letters in LETTERS:
+        yield _cut(run, lambda value, letters=letters: _shortened(value, letters))
+    note = "left out: it is too large to be handed from step to step"
+    yield _cut(run, lambda evidence: {"evidence": note} if evidence else {})
+
+
+def _cut(run: Run, shorten: Any) -> Run:
+    verdict = run.verdict
+    if verdict is not None:
+        reason = None if verdict.reason is None else cut(verdict.reason, LETTERS[1])
+        verdict = dataclasses.replace(verdict, evidence=shorten(verdict.evidence), reason=reason)
+    return dataclasses.replace(run, evidence=shorten(run.evidence), verdict=verdict)
+
+
+def _shortened(value: Any, letters: int) -> Any:
+    """Return a JSON value with shorter texts and lists; as many items of a list stay as it has letters in ten."""
+    if isinstance(value, str):
+        return cut(value, letters)
+    if isinstance(value, Mapping):
+        return {name: _shortened(item, letters) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        kept = [_shortened(item, letters) for item in value[: max(1, letters // 10)]]
+        more = len(value) - len(kept)
+        return [*kept, f"… and {more} more"] if more else kept
+    return value
