@@ -1,7 +1,8 @@
 """What an execution keeps in the results bucket beside its records: its list, its marks, and what became of each run.
 
 Below ``executions/<name>/``: ``cases.json`` for the state machine, ``suite.json`` and ``outcomes/`` for who counts in
-the end, ``begun/`` for steps that must not be done twice. A lifecycle rule removes them.
+the end, ``begun/`` for steps that must not be done twice, with what is needed to clean up after them. As long as not
+all is counted, ``open/<name>.json`` says so. A lifecycle rule removes them.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from pytest_fileflow.results.record import Record
 
 READERS: Final = 16
+OPEN: Final = "open/"
 _THERE: Final = 412  # HTTP: precondition failed
 
 
@@ -72,8 +74,27 @@ class Papers:
                 if http_status(error) != _THERE and error_code(error) != "PreconditionFailed":
                     raise
                 there: dict[str, Any] = json.loads(self._get(key))
-                return None if there == mark else there  # an answer was lost, and the request sent again
+                # It may be our own: an answer was lost, and the request sent again.
+                return None if there["token"] == mark["token"] else there
         return None
+
+    def begun(self) -> dict[str, dict[str, Any]]:
+        """Return the marks of the runs that were begun, by run id: the first of each, and those alone with a state."""
+        found: dict[str, dict[str, Any]] = {}
+        for key in self._keys("begun/"):
+            mark = json.loads(self._get(key))
+            if "state" in mark:
+                found[key.rpartition("/")[2].partition(".")[0]] = mark
+        return found
+
+    def open(self, told: dict[str, Any]) -> None:
+        """Say that not all is counted yet."""
+        self._put_at(self._open_key, told)
+
+    def close(self) -> None:
+        """Say that all is counted."""
+        with translated("s3:DeleteObject", self._uri(self._open_key)):
+            self._s3.delete_object(Bucket=self.place.name, Key=self._open_key)
 
     def write_outcome(self, outcome: Outcome) -> None:
         """Keep what became of a run."""
@@ -87,6 +108,14 @@ class Papers:
             for content in readers.map(self._get, self._keys("outcomes/")):
                 yield Outcome(**json.loads(content))
 
+    def recorded(self) -> set[str]:
+        """Return the ids of the runs that were recorded."""
+        return {key.rpartition("/")[2].removesuffix(".json") for key in self._keys("outcomes/")}
+
+    @property
+    def _open_key(self) -> str:
+        return f"{self.place.prefix}{OPEN}{self.name}.json"
+
     @property
     def _s3(self) -> Any:
         return self.clients.client("s3")
@@ -98,7 +127,9 @@ class Papers:
         return f"s3://{self.place.name}/{key}"
 
     def _put(self, name: str, document: object) -> None:
-        key = self._key(name)
+        self._put_at(self._key(name), document)
+
+    def _put_at(self, key: str, document: object) -> None:
         with translated("s3:PutObject", self._uri(key)):
             body = json.dumps(document, ensure_ascii=False).encode("utf-8", "replace")
             self._s3.put_object(Bucket=self.place.name, Key=key, Body=body, ContentType="application/json")
@@ -109,10 +140,21 @@ class Papers:
         return content
 
     def _keys(self, name: str) -> list[str]:
-        front = self._key(name)
-        with translated("s3:ListBucket", self._uri(front)):
-            pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self.place.name, Prefix=front)
-            return [str(found["Key"]) for page in pages for found in page.get("Contents", ())]
+        return _keys(self.place, self._key(name), self.clients)
+
+
+def open_executions(place: Place, clients: AwsClients) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the names of executions of which not all is counted, each with what was said of it."""
+    for key in _keys(place, f"{place.prefix}{OPEN}", clients):
+        with translated("s3:GetObject", f"s3://{place.name}/{key}"):
+            content = clients.client("s3").get_object(Bucket=place.name, Key=key)["Body"].read()
+        yield key.rpartition("/")[2].removesuffix(".json"), json.loads(content)
+
+
+def _keys(place: Place, front: str, clients: AwsClients) -> list[str]:
+    with translated("s3:ListBucket", f"s3://{place.name}/{front}"):
+        pages = clients.client("s3").get_paginator("list_objects_v2").paginate(Bucket=place.name, Prefix=front)
+        return [str(found["Key"]) for page in pages for found in page.get("Contents", ())]
 
 
 def papers_of(place: Place, name: str, clients: AwsClients) -> Papers:

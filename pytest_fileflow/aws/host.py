@@ -58,6 +58,7 @@ class Settings:
 
     ``results`` and ``config`` are places, ``environment`` is the name of one of the config store's,
     ``allow`` are patterns of what may be touched. ``sandbox`` is the address of a running sandbox.
+    ``settle_minutes`` after an execution was stopped, none of its functions runs any more: AWS allows 15.
     """
 
     results: str = ""
@@ -66,8 +67,8 @@ class Settings:
     allow: tuple[str, ...] = ()
     plugins: tuple[str, ...] = ()
     sandbox: str = ""
-    suite: str = "fileflow"
     remind_hours: float = 24.0
+    settle_minutes: float = 15.0
     report_url: str = ""
     alerts: bool = True
     cloudwatch: bool = True
@@ -76,10 +77,6 @@ class Settings:
     def read(cls, variables: Mapping[str, str]) -> Settings:
         """Read them; raises ConfigInvalid for a value that cannot be used."""
         told = {name.removeprefix("FILEFLOW_"): value for name, value in variables.items() if value}
-        try:
-            hours = float(told.get("REMIND_HOURS", cls.remind_hours))
-        except ValueError:
-            raise ConfigInvalid(f"FILEFLOW_REMIND_HOURS is no number: {told['REMIND_HOURS']!r}") from None
         return cls(
             results=told.get("RESULTS", cls.results),
             config=told.get("CONFIG", cls.config),
@@ -87,12 +84,19 @@ class Settings:
             allow=tuple(told.get("ALLOW", "").split()),
             plugins=tuple(told.get("PLUGINS", "").replace(",", " ").split()),
             sandbox=told.get("SANDBOX", cls.sandbox),
-            suite=told.get("SUITE", cls.suite),
-            remind_hours=hours,
+            remind_hours=_number(told, "REMIND_HOURS", cls.remind_hours),
+            settle_minutes=_number(told, "SETTLE_MINUTES", cls.settle_minutes),
             report_url=told.get("REPORT_URL", cls.report_url),
             alerts=told.get("ALERTS") != "0",
             cloudwatch=told.get("CLOUDWATCH") != "0",
         )
+
+
+def _number(told: Mapping[str, str], name: str, default: float) -> float:
+    try:
+        return float(told.get(name, default))
+    except ValueError:
+        raise ConfigInvalid(f"FILEFLOW_{name} is no number: {told[name]!r}") from None
 
 
 class Host:

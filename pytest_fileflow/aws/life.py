@@ -60,6 +60,10 @@ def prepare(state: State, kit: Kit) -> State:
     """Name the run and its file, look at its target, and note every name that it may write."""
     case, tools = state.case, kit.tools
     run: Run | None = None
+    if state.stopped:
+        return _ended(
+            state, Interrupted(f"the execution that carried out this run ended: {state.stopped}"), tools, None
+        )
     refusal = reach.refusal(case, tools.allow)
     if refusal is not None:
         return _ended(state, refusal, tools, None)
@@ -81,7 +85,7 @@ def seed(state: State, kit: Kit) -> State:
     """Write the file at the source. A try that follows another writes only what is sure to be missing."""
     flow, run, tools = state.case.flow, _run(state), kit.tools
     try:
-        earlier = kit.papers.begin("seed", run.run_id, {"token": kit.token})
+        earlier = kit.papers.begin("seed", run.run_id, _mark(state, kit))
         if earlier is None or not _is_seeded(state, run, tools):
             run = steps.seed(flow, run, tools)
         else:
@@ -93,6 +97,12 @@ def seed(state: State, kit: Kit) -> State:
         return _awaiting(state, _started(run.with_stamp("triggered", tools.clock.stamp()), tools), moment, tools)
     except Exception as error:  # noqa: BLE001 - as above
         return _ended(state, error, tools, run)
+
+
+def _mark(state: State, kit: Kit) -> dict[str, Any]:
+    """Return what whoever finds that this step has begun must know to clean up after it."""
+    left = dataclasses.replace(state, looks=None, decision=None).dump()
+    return {"token": kit.token, "state": {name: left[name] for name in ("case", "run", "attempt") if name in left}}
 
 
 def _is_seeded(state: State, run: Run, tools: Tools) -> bool:
@@ -231,6 +241,8 @@ def ask(state: State, kit: Kit) -> State:
     case, run, tools = state.case, _run(state), kit.tools
     errand = ERRANDS[case.kind]
     try:
+        if run.written:
+            kit.papers.begin("ask", run.run_id, _mark(state, kit))
         answers = [question.ask(run, tools) for question in errand.questions(case, run, tools)]
         run = errand.conclude(case, run, answers)
     except Exception as error:  # noqa: BLE001 - as above

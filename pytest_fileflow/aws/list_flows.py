@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from pytest_fileflow.aws import history, logs
+from pytest_fileflow.aws import history, logs, settling
 from pytest_fileflow.aws.executions import papers_of
 from pytest_fileflow.aws.host import host
 from pytest_fileflow.aws.listing import Request, Source
-from pytest_fileflow.aws.state import Execution
+from pytest_fileflow.aws.state import Execution, State
 from pytest_fileflow.cases import cases_of
 from pytest_fileflow.portable import dump
 
@@ -32,11 +33,17 @@ def handler(event: Event, context: Context) -> Event:  # noqa: ARG001 - Lambda's
             here.sandbox is not None,
         )
         listed = source.list(Request.parse(event["request"]))
-        items = [dump(case) for case in listed.cases]
         papers = papers_of(here.results, execution.name, here.clients)
+        papers.open({"id": execution.id, "started": execution.started})
+        unsettled = settling.unsettled(
+            here.results, execution.name, here.clients, timedelta(minutes=here.settings.settle_minutes)
+        )
+        items = [dump(case) for case in listed.cases] + [run for each in unsettled for run in each.runs]
+        states = [State.load({"case": item, "execution": dump(execution)}) for item in items]
         papers.write_suite(
             {
-                "expected": [[case.flow.flow_id, case.label] for case in listed.cases],
+                "expected": [[state.run_id, state.case.name] for state in states],
+                "settles": [each.name for each in unsettled],
                 "problems": list(listed.problems),
                 "watched": {
                     flow.flow_id: [dump(flow.alerts), [case.label for case in cases_of(flow, canary=True)]]
@@ -45,7 +52,7 @@ def handler(event: Event, context: Context) -> Event:  # noqa: ARG001 - Lambda's
                 },
             }
         )
-        is_inline = history.fits_inline(list(listed.cases), len(json.dumps(items)))
+        is_inline = history.fits_inline([state.case for state in states], len(json.dumps(items)))
         if not is_inline:
             papers.write_cases(items)
         logs.say_listed(len(items), listed.problems)

@@ -54,6 +54,7 @@ def set_up() -> None:
     for handler in root.handlers:
         handler.setFormatter(_Lines())
     logging.getLogger(OURS).setLevel(logging.INFO)
+    logging.getLogger(f"{OURS}.endpoints.paramiko").setLevel(logging.WARNING)  # it tells of every connection
 
 
 @contextmanager
@@ -107,6 +108,6 @@ def say_summary(summary: Mapping[str, object], notes: Iterable[str]) -> None:
     """Log what an execution came to."""
     for note in notes:
         logger.info("%s", note)
-    counts = {name: value for name, value in summary.items() if isinstance(value, int)}
+    counts = {name: value for name, value in summary.items() if isinstance(value, int) and not isinstance(value, bool)}
     text = "the suite is complete" if summary["is_complete"] else "the suite is not complete"
     logger.log(logging.INFO if summary["is_complete"] else logging.ERROR, "%s", text, extra={"told": counts})

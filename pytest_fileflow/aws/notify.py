@@ -28,13 +28,16 @@ def handler(event: Event, context: Context) -> Event:  # noqa: ARG001 - Lambda's
         suite = papers.read_suite()
         outcomes = list(papers.outcomes())
         records = [outcome.record for outcome in outcomes]
-        recorded = {(record["flow_id"], record["case"]) for record in records}
-        unrecorded = [f"{flow_id}[{case}]" for flow_id, case in suite["expected"] if (flow_id, case) not in recorded]
+        recorded = {record["run_id"] for record in records}
+        unrecorded = [name for run_id, name in suite["expected"] if run_id not in recorded]
         problems = list(suite["problems"])
         troubles = [outcome.problem for outcome in outcomes if outcome.problem]
         troubles += _published(here, records, len(problems), len(unrecorded))
         notes, untold = _told(here, execution, records, suite["watched"])
         summary = _summary(records, problems, unrecorded, [*troubles, *untold])
+        if not unrecorded:
+            for name in (*suite["settles"], execution.name):
+                papers_of(here.results, name, here.clients).close()
         logs.say_summary(summary, notes)
     return summary
 

@@ -51,7 +51,8 @@ class State:
     """A run on its way from one step to the next.
 
     ``looks`` are those at the target so far, ``decision`` is what they came to, and ``network_errors`` how many
-    in a row went wrong. ``error`` is what the state machine says of a step that ended without an answer.
+    in a row went wrong. ``error`` is what the state machine says of a step that ended without an answer. ``stopped``
+    is how another execution ended that had begun this run, of which nothing is left but to clean up after it.
     """
 
     case: Case
@@ -60,6 +61,7 @@ class State:
     run: Run | None = None
     attempt: int = 1
     looks: Mapping[str, Any] | None = None
+    stopped: str = ""
     decision: Decision | None = None
     network_errors: int = 0
     wait_seconds: int = 0
@@ -68,6 +70,8 @@ class State:
     @property
     def run_id(self) -> str:
         """Return the id of the run: the same for a step that is tried again, and for no other run."""
+        if self.run is not None:
+            return self.run.run_id
         execution, case = self.execution, self.case
         text = "\n".join((execution.id, execution.started, case.flow.flow_id, case.label, str(self.attempt)))
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
@@ -75,6 +79,7 @@ class State:
     @classmethod
     def load(cls, told: Mapping[str, Any]) -> State:
         """Return the state of its JSON form; raises KeyError, TypeError or ValueError for anything else."""
+        told = {**told, **told["case"].get("unsettled", {})}
         parts = {
             "case": load_case(told["case"]),
             "execution": Execution.parse(told["execution"]),
