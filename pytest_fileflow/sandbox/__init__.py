@@ -34,6 +34,7 @@ from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, urlsplit
 
 from pytest_fileflow.errors import ConfigInvalid, NameNotResolved, SandboxFailed
+from pytest_fileflow.sandbox.calls import RecordedCall
 from pytest_fileflow.sandbox.places import sftp_place
 from pytest_fileflow.sandbox.spec import EarlierFile, plain_flow
 
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
     from pytest_fileflow.model import Flow
     from pytest_fileflow.sandbox.places import Place
 
-__all__ = ["EarlierFile", "Sandbox"]
+__all__ = ["EarlierFile", "RecordedCall", "Sandbox"]
 
 LOG_FILE = "sandbox.log"
 _PREFIX = "fileflow-sandbox-"
@@ -200,6 +201,10 @@ class Sandbox:
     def webhook_posts(self) -> list[dict[str, str]]:
         """Return what was posted to the URL that the sandbox's webhook secrets hold, oldest first."""
         return list(self._call("webhooks", None))
+
+    def recorded_calls(self) -> list[RecordedCall]:
+        """Return the AWS calls that deployed functions have made so far, oldest first."""
+        return [RecordedCall.parse(told) for told in self._call("recorded_calls", None)]
 
     def log_tail(self, lines: int = 40) -> str:
         """Return the last lines of the sandbox's log, functions' logs included."""

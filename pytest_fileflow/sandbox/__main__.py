@@ -16,10 +16,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from pytest_fileflow.sandbox import LOG_FILE, backends, hold_lock
+from pytest_fileflow.sandbox.calls import read as read_calls
 
 if TYPE_CHECKING:
     from pytest_fileflow.sandbox.aws import Gateway
-    from pytest_fileflow.sandbox.lambda_runtime import Answer, Invocation, Pool
+    from pytest_fileflow.sandbox.lambda_runtime import Answer, Invocation
+    from pytest_fileflow.sandbox.programs import Program
     from pytest_fileflow.sandbox.sftp import SftpServers
 
 _PARENT_CHECK_SECONDS = 1.0
@@ -54,7 +56,9 @@ class _Sandbox:
 
     def __init__(self, directory: Path, token: str) -> None:
         from pytest_fileflow.sandbox import aws
+        from pytest_fileflow.sandbox.deployed import Deployed, process_environment
         from pytest_fileflow.sandbox.lambda_api import FunctionLogs, Lambdas
+        from pytest_fileflow.sandbox.lambda_runtime import Pool
         from pytest_fileflow.sandbox.routes import Routes
         from pytest_fileflow.sandbox.s3_faults import S3Faults
         from pytest_fileflow.sandbox.switches import Switches
@@ -73,8 +77,14 @@ class _Sandbox:
         self._gateway.faults = S3Faults(self._switches)
         self._server = make_http_server(self._gateway)
         self.port = self._server.server_port
-        self._pool = self._make_pool()
-        self._lambdas = self._gateway.lambdas = Lambdas(self._tables.functions, self._pool, self._is_throttled)
+        self._url = f"http://127.0.0.1:{self.port}"
+        self._pool = Pool(directory, self._ended)
+        self._transfer = self._make_transfer()
+        self._deployed = Deployed(directory, process_environment(directory, self._url), self._logs.stream)
+        self._lambdas = self._gateway.lambdas = Lambdas(
+            self._tables.functions, self._deployed, self._transfer, self._pool, self._is_throttled
+        )
+        self._change_moto()
         self._provisioner: Any = None
         self._provisioning = threading.Lock()
         threading.Thread(target=self._server.serve_forever, daemon=True, name="http").start()
@@ -106,31 +116,44 @@ class _Sandbox:
             "park": self._park,
             "asked_for": self._asked_for,
             "webhooks": lambda _: self._gateway.webhooks.posts(),
+            "recorded_calls": lambda _: read_calls(self._directory),
         }
 
-    def _make_pool(self) -> Pool:
+    def _change_moto(self) -> None:
+        """Have moto do what it leaves out, a service at a time, once somebody uses it."""
+        from pytest_fileflow.sandbox import bucket_policies, machines, moto_functions
+
+        def lambdas() -> None:
+            moto_functions.prepare(self._lambdas.start_deployed)
+            self._deployed.is_empty = False
+
+        backends.before_use("s3", bucket_policies.prepare)
+        backends.before_use("lambda", lambdas)
+        backends.before_use("stepfunctions", lambda: machines.prepare(self._url))
+
+    def _make_transfer(self) -> Program:
         from pytest_fileflow.sandbox.aws import TRANSFER_KEY_ID
-        from pytest_fileflow.sandbox.lambda_runtime import Pool
+        from pytest_fileflow.sandbox.programs import transfer_program
 
         environment = {
             **os.environ,
             "AWS_ACCESS_KEY_ID": TRANSFER_KEY_ID,
-            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{self.port}",
+            "AWS_ENDPOINT_URL": self._url,
             "FILEFLOW_SANDBOX_TOKEN": self._token,
             "PYTHONUNBUFFERED": "1",
         }
-        return Pool(self._directory, environment, self._ended)
+        return transfer_program(self._directory, environment)
 
     def _provision(self, flows: list[dict[str, object]]) -> object:
         with self._provisioning:
             if self._provisioner is None:
                 from pytest_fileflow.sandbox.provision import Provisioner
 
-                url = f"http://127.0.0.1:{self.port}/_fileflow/webhook/alerts"
+                url = f"{self._url}/_fileflow/webhook/alerts"
                 self._provisioner = Provisioner(self._tables, self._routes, self._switches, self._sftp, url)
         made = self._provisioner.add(flows)
         if flows:
-            threading.Thread(target=self._pool.warm, daemon=True, name="warm").start()
+            threading.Thread(target=self._pool.warm, args=(self._transfer,), daemon=True, name="warm").start()
         return {**made, **self._list_servers()}
 
     def _list_servers(self) -> dict[str, object]:
@@ -210,6 +233,8 @@ def _log_to(directory: Path) -> None:
     )
     for noisy in ("asyncssh", "werkzeug", "botocore", "urllib3"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
+    # of each state that fails it writes the whole tree of its parser, where the execution says why in a line
+    logging.getLogger("moto.stepfunctions").setLevel(logging.CRITICAL)
 
 
 def _allow_many_files() -> None:

@@ -1,7 +1,8 @@
 """Answers AWS's APIs over HTTP: moto's, and in front of it what moto lacks or refuses.
 
-That is: invoking functions, secrets and topics under the very text a config names them by
-(``<ACME_SECRET_ARN>``, ``arn:aws:…:...:…``), and S3 notifications that start functions.
+That is: a few actions that moto does not know, invoking functions, secrets and topics under the
+very text a config names them by (``<ACME_SECRET_ARN>``, ``arn:aws:…:...:…``), and S3 notifications
+that start functions.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, parse_qsl, quote_plus, urlencode
 
 from pytest_fileflow.sandbox import admission, backends
+from pytest_fileflow.sandbox.gaps import Gaps
 from pytest_fileflow.sandbox.places import s3_place
 from pytest_fileflow.sandbox.web import REGION, Request, Response, json_response
 
@@ -63,6 +65,7 @@ class Gateway:
         self._tables = tables
         self._token = token
         self._private = private
+        self._gaps = Gaps()
         self.webhooks = Webhooks()
         self.lambdas: Lambdas | None = None
         self.arrived: Arrived | None = None
@@ -89,6 +92,8 @@ class Gateway:
     def _own(self, request: Request) -> Response | None:
         if request.path.startswith("/_fileflow/"):
             return self._private_api(request)
+        if (filled := self._gaps.answer(request)) is not None:
+            return filled
         if request.service == "lambda" and self.lambdas is not None:
             return self.lambdas.answer(request)
         if request.service == "secretsmanager":

@@ -9,6 +9,8 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from _typeshed.wsgi import WSGIApplication
 
 ACCOUNT = "123456789012"
@@ -20,6 +22,12 @@ GLOBAL = "aws"
 PRELOADED = ("s3", "logs", "sns", "kms")
 
 _LOADING = threading.RLock()
+_CHANGES: dict[str, Callable[[], None]] = {}
+
+
+def before_use(service: str, change: Callable[[], None]) -> None:
+    """Have moto's part for a service changed by a function once it is needed, and before anybody uses it."""
+    _CHANGES[service] = change
 
 
 def backend(service: str, region: str = GLOBAL) -> Any:
@@ -27,6 +35,7 @@ def backend(service: str, region: str = GLOBAL) -> Any:
     with _LOADING:
         from moto.backends import get_backend
 
+        _change(service)
         return get_backend(service)[ACCOUNT][region]  # type: ignore[call-overload, unused-ignore] # the name is data here
 
 
@@ -37,6 +46,7 @@ def application() -> WSGIApplication:
 
     def load(service: str) -> Any:
         with _LOADING:
+            _change("lambda" if service == "awslambda" else service)  # the one that goes by two names
             return create_backend_app(service)  # type: ignore[arg-type, unused-ignore] # the name is data here
 
     answer: WSGIApplication = DomainDispatcherApplication(load)
@@ -49,3 +59,9 @@ def preload() -> None:
         for service in PRELOADED:
             backend(service, GLOBAL if service == "s3" else "us-east-1")
         import moto.s3.responses  # noqa: F401
+
+
+def _change(service: str) -> None:
+    change = _CHANGES.pop(service, None)
+    if change is not None:
+        change()

@@ -1,8 +1,9 @@
 """Runs Lambda invocations in real awslambdaric processes behind a local Runtime API.
 
 The Runtime API is AWS's own (docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html). All
-functions of the sandbox run the same code, so any process may serve any of them, and a few
-processes are enough for many functions.
+functions of flows run the same program, so any process may serve any of them, and a few processes
+are enough for many functions. A deployed function is a program of its own; where too many
+processes are idle, the one that has been so for longest makes room.
 """
 
 from __future__ import annotations
@@ -20,16 +21,19 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from pathlib import Path
 
-HANDLER = "pytest_fileflow.sandbox.transfer.handler"
-MEMORY_MB = 512
+    from pytest_fileflow.sandbox.programs import Program
+
 INIT_SECONDS = 60.0
 """How long a process may take until it asks for work; a loaded machine starts slowly."""
 
 RETRY_AFTER_SECONDS = (0.5, 1.0)
 """AWS retries a failed asynchronous invocation twice, after one and two minutes."""
+
+KEPT_PROCESSES = 24
+"""How many processes are kept: a state machine calls a dozen functions in turn, and each takes a second to start."""
 
 _LOG = logging.getLogger(__name__)
 
@@ -38,9 +42,10 @@ Kind = Literal["picked", "result", "error", "exit", "expired"]
 
 @dataclass(frozen=True)
 class Invocation:
-    """One event for one function; ``region`` is where its log is to be read. Times are seconds.
+    """One event for one function, which ``program`` serves. Times are seconds.
 
-    ``asked`` is when it was asked for, since the epoch.
+    Its log is to be read in ``log_group`` in ``region``. ``retries`` is how often an asynchronous
+    one is tried again. ``asked`` is when it was asked for, since the epoch.
     """
 
     request_id: str
@@ -48,6 +53,9 @@ class Invocation:
     body: bytes
     timeout_seconds: float
     region: str
+    program: Program
+    log_group: str
+    retries: int = len(RETRY_AFTER_SECONDS)
     asked: float = field(default_factory=time.time)
 
 
@@ -123,16 +131,17 @@ class _RuntimeRequest(BaseHTTPRequestHandler):
 class _Instance:
     """One warm execution environment: an awslambdaric process with its Runtime API and its log file."""
 
-    def __init__(self, log: Path, environment: Mapping[str, str]) -> None:
+    def __init__(self, log: Path, program: Program) -> None:
+        self.program = program
         self._log = log
         self._api = _Runtime()
         threading.Thread(target=self._api.serve_forever, args=(0.1,), daemon=True, name="runtime-api").start()
         with log.open("ab") as output:
             # Appending, so that the log can be cut between invocations under the writer's hands.
             self._process = subprocess.Popen(  # noqa: S603 - our own module and interpreter
-                [sys.executable, "-m", "pytest_fileflow.sandbox.bootstrap", HANDLER],
-                cwd=log.parent,
-                env={**environment, "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{self._api.server_port}"},
+                [sys.executable, *program.command],
+                cwd=program.directory,
+                env={**program.environment, "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{self._api.server_port}"},
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=output,
@@ -212,25 +221,20 @@ class _Running:
 class Pool:
     """A bounded number of runtime processes; what exceeds it waits in line.
 
+    ``size`` invocations run at a time, and ``kept`` processes are kept for further ones.
     ``ended`` is told of every try of every invocation, with its answer, before anyone else is.
     """
 
     def __init__(
         self,
         directory: Path,
-        environment: Mapping[str, str],
         ended: Callable[[Invocation, Answer], None],
         size: int | None = None,
+        kept: int = KEPT_PROCESSES,
     ) -> None:
         self.size = size or max(4, 2 * (os.cpu_count() or 1))
+        self._kept = max(kept, self.size)
         self._directory = directory
-        self._environment = {
-            **environment,
-            "_HANDLER": HANDLER,
-            "AWS_LAMBDA_FUNCTION_NAME": "fileflow-transfer",
-            "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
-            "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(MEMORY_MB),
-        }
         self._ended = ended
         self._lock = threading.Lock()
         self._slots = threading.Semaphore(self.size)
@@ -242,12 +246,25 @@ class Pool:
         self._serving = 0
         self._running: dict[str, _Running] = {}
 
-    def invoke(self, invocation: Invocation) -> Answer:
-        """Run an invocation now, or as soon as a process is free, and return its answer."""
+    def invoke(self, invocation: Invocation, *, is_nested: bool = False) -> Answer:
+        """Run an invocation now, or as soon as a process is free, and return its answer.
+
+        ``is_nested`` tells that a running invocation asks for it: that one only waits meanwhile,
+        and lends its place, or all places could be taken by invocations that wait for one.
+        """
+        if not is_nested:
+            return self._invoke(invocation)
+        self._slots.release()
+        try:
+            return self._invoke(invocation)
+        finally:
+            self._slots.acquire()
+
+    def _invoke(self, invocation: Invocation) -> Answer:
         self._slots.acquire()
         running = None
         try:
-            instance = self._take()
+            instance = self._take(invocation.program)
             running = self._running[invocation.request_id] = _Running(invocation, instance)
             began = time.monotonic()
             answer, reusable = instance.run(invocation)
@@ -286,12 +303,12 @@ class Pool:
             self._serve_one_more()
         self._slots.release()
 
-    def warm(self) -> None:
+    def warm(self, program: Program) -> None:
         """Start a process ahead of the first invocation, unless there is one."""
         with self._lock:
-            if self._all or self._stopped:
+            if self._stopped or any(instance.program == program for instance in self._all):
                 return
-            self._idle.append(self._start())
+            self._idle.append(self._start(program))
 
     def stop(self) -> None:
         """Kill every process; what waits in line is dropped."""
@@ -327,26 +344,35 @@ class Pool:
         except Exception:  # noqa: BLE001 - nobody waits for it: the log is where it is heard of
             _LOG.exception("the asynchronous invocation %s could not be run", invocation.request_id)
             return
-        if answer.failed and tries < len(RETRY_AFTER_SECONDS):
+        if answer.failed and tries < min(invocation.retries, len(RETRY_AFTER_SECONDS)):
             timer = threading.Timer(RETRY_AFTER_SECONDS[tries], self.enqueue, (invocation, tries + 1))
             timer.daemon = True
             timer.start()
 
-    def _take(self) -> _Instance:
+    def _take(self, program: Program) -> _Instance:
         with self._lock:
-            while self._idle:
-                instance = self._idle.pop()
-                if instance.alive:
-                    return instance
-                self._all.discard(instance)
-                instance.close()
-            return self._start()
+            unfit = [idle for idle in self._idle if not idle.alive or _is_outdated(idle.program, program)]
+            self._forget(unfit)
+            fit = next((idle for idle in reversed(self._idle) if idle.program == program), None)
+            if fit is not None:
+                self._idle.remove(fit)
+                return fit
+            too_many = len(self._all) + 1 - self._kept
+            self._forget(self._idle[: max(0, too_many)])  # the front of the list has been idle for longest
+            return self._start(program)
 
-    def _start(self) -> _Instance:
+    def _forget(self, instances: list[_Instance]) -> None:
+        """End idle processes, while whoever wanted their places goes on; you hold the lock."""
+        for instance in instances:
+            self._idle.remove(instance)
+            self._all.discard(instance)
+            threading.Thread(target=instance.close, daemon=True, name="runtime-close").start()
+
+    def _start(self, program: Program) -> _Instance:
         if self._stopped:
             raise RuntimeError("the sandbox is stopping")
         self._started += 1
-        instance = _Instance(self._directory / f"runtime-{self._started}.log", self._environment)
+        instance = _Instance(self._directory / f"runtime-{self._started}.log", program)
         self._all.add(instance)
         return instance
 
@@ -361,6 +387,11 @@ class Pool:
         instance.close()
 
 
+def _is_outdated(running: Program, wanted: Program) -> bool:
+    """Tell whether a process runs an earlier revision of a program."""
+    return running.name == wanted.name and running.revision != wanted.revision
+
+
 def _with_report(invocation: Invocation, answer: Answer, seconds: float) -> Answer:
     """Frame the log with the lines that the Lambda service itself writes."""
     request, milliseconds = invocation.request_id, seconds * 1000
@@ -370,6 +401,6 @@ def _with_report(invocation: Invocation, answer: Answer, seconds: float) -> Answ
     log = (
         f"START RequestId: {request} Version: $LATEST\n{body}{missing}END RequestId: {request}\n"
         f"REPORT RequestId: {request}\tDuration: {milliseconds:.2f} ms\t"
-        f"Billed Duration: {int(milliseconds) + 1} ms\tMemory Size: {MEMORY_MB} MB\n"
+        f"Billed Duration: {int(milliseconds) + 1} ms\tMemory Size: {invocation.program.memory_mb} MB\n"
     )
     return Answer(answer.failed, answer.body, log)
