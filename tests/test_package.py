@@ -95,6 +95,30 @@ def test_every_distribution_brings_its_license(arm):
     assert {parts[0].split("-")[0] for parts in inside} - {name.split("-")[0] for name in licensed} == {"jsonschema_rs"}
 
 
+@pytest.mark.skipif(HERE not in package.PYTHONS, reason=f"Lambda has no runtime of Python {HERE} that fits")
+def test_bytecode_is_the_same_each_time_and_is_what_runs(wheel, tmp_path, monkeypatch):
+    wanted = ("--arch", MACHINE, "--python", HERE, "--compile")
+    first = build(wheel, tmp_path / "first.zip", *wanted)
+    monkeypatch.setenv("PYTHONHASHSEED", "7")
+    assert sha256(build(wheel, tmp_path / "second.zip", *wanted)) == sha256(first)
+    with zipfile.ZipFile(first) as opened:
+        opened.extractall(tmp_path / "task")
+    (tmp_path / "task" / "pytest_fileflow" / "steps.py").write_text("raise SystemExit('from the source')")
+    program = (
+        f"import sys; sys.path.insert(0, {str(tmp_path / 'task')!r}); from pytest_fileflow import steps; print(steps)"
+    )
+    command = [sys.executable, "-I", "-S", "-B", "-c", program]
+    told = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert told.returncode == 0, told.stderr
+    assert str(tmp_path / "task") in told.stdout
+
+
+def test_bytecode_of_another_python_is_refused(wheel, tmp_path, capsys):
+    other = next(python for python in package.PYTHONS if python != HERE)
+    with pytest.raises(package.PackageError, match=f"cannot compile for Python {other}: run this by python{other}"):
+        package.compile_all(tmp_path, other)
+
+
 def test_what_is_compiled_is_for_the_functions_machine(arm):
     with zipfile.ZipFile(arm) as opened:
         compiled = [name for name in opened.namelist() if name.endswith(".so")]
