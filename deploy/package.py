@@ -66,6 +66,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--wheel", type=Path, help="the project's wheel; without it, one is built from the checkout")
     parser.add_argument("--output", type=Path, help="the zip (build/fileflow-lambda-ARCH.zip)")
     more = "keep botocore's description of one more service, for a plugin"
+    own = "a module (NAME.py) or package (folder) of your own, for FILEFLOW_PLUGINS"
+    parser.add_argument("--plugin", action="append", default=[], type=Path, metavar="PATH", help=own)
     parser.add_argument("--service", action="append", default=[], metavar="NAME", help=more)
     faster = (
         "compile as well: a cold start takes half the time, the zip a third more (run it by the Python of --python)"
@@ -85,6 +87,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             output = options.output or Path("build", f"fileflow-lambda-{options.arch}.zip")
             content = Path(folder, "content")
             install(wheel, options.requirements, content, options.arch, options.python)
+            for plugin in options.plugin:
+                add(plugin, content)
             prune(content, SERVICES.union(options.service))
             if options.compiled:
                 compile_all(content, options.python)
@@ -156,6 +160,24 @@ def install(wheel: Path, requirements: Path, content: Path, arch: str, python: s
     )
     _run(*into, "--require-hashes", "--requirements", str(requirements))
     _run(*into, "--no-deps", "--reinstall", str(wheel))
+
+
+def add(plugin: Path, content: Path) -> None:
+    """Lay a module or a package of somebody else's beside the project's.
+
+    Raises:
+        PackageError: there is none, or the zip holds something of that name.
+
+    """
+    place = content / plugin.resolve().name
+    if place.exists() or place.with_suffix("").exists():
+        raise PackageError(f"the zip holds a {place.name} already: give {plugin} another name")
+    if plugin.is_dir():
+        shutil.copytree(plugin, place)
+    elif plugin.suffix == ".py" and plugin.is_file():
+        shutil.copyfile(plugin, place)
+    else:
+        raise PackageError(f"{plugin} is neither a module nor a package")
 
 
 def prune(content: Path, services: Iterable[str]) -> None:

@@ -171,6 +171,23 @@ def test_one_more_service_is_kept_for_a_plugin_and_an_unknown_one_refused(wheel,
         package.prune(content, ["s3", "sqsx"])
 
 
+def test_a_plugin_is_laid_beside_the_project(tmp_path):
+    content = tmp_path / "content"
+    (content / "botocore").mkdir(parents=True)
+    (tmp_path / "ours.py").write_text("def pytest_fileflow_register(registry): ...")
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs" / "__init__.py").touch()
+    (tmp_path / "botocore.py").touch()
+    package.add(tmp_path / "ours.py", content)
+    package.add(tmp_path / "theirs", content)
+    assert (content / "ours.py").is_file()
+    assert (content / "theirs" / "__init__.py").is_file()
+    with pytest.raises(package.PackageError, match=r"the zip holds a botocore\.py already"):
+        package.add(tmp_path / "botocore.py", content)
+    with pytest.raises(package.PackageError, match=r"none\.py is neither a module nor a package"):
+        package.add(tmp_path / "none.py", content)
+
+
 def test_a_lock_made_for_other_requirements_is_refused(wheel, tmp_path, capsys):
     text = package.LOCK.read_text(encoding="utf-8")
     old = tmp_path / "requirements.lock"
