@@ -1,15 +1,13 @@
-"""What a Lambda function's cold start costs: importing each step from the unpacked zip, and what its first call imports.
+"""What a Lambda function's cold start costs: importing each step from the unpacked zip, and what its first call needs.
 
-    python benchmarks/cold_start.py [--rounds N] [--package ZIP]
+    python3.13 benchmarks/cold_start.py [--rounds N] [--wheel WHEEL]
 
-Builds the zip for this machine and Python as deploy/package.py does, plain and with bytecode, unpacks each where nothing
-may be written, and imports each module in a fresh process that sees nothing else. Prints the least and the median of the
+Builds the zip for this machine and Python as deploy/package.py does, plain and with bytecode, and imports each module
+in a fresh process that sees nothing else and writes nothing, as in Lambda. Prints the least and the median of the
 rounds as a multiple of a bare ``python -c pass`` of the same rounds, in milliseconds, and the process's peak memory.
 """
 
 import argparse
-import importlib
-import importlib.util
 import os
 import platform
 import statistics
@@ -19,6 +17,8 @@ import tempfile
 import time
 import zipfile
 from pathlib import Path
+
+from pytest_fileflow.aws import STEPS
 
 SCRIPT = Path(__file__).parents[1] / "deploy" / "package.py"
 HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -34,15 +34,20 @@ FIRST_CALL = {
 }
 
 
-def steps() -> dict[str, str]:
-    """Return what a step imports, by its name."""
-    handlers = importlib.import_module("pytest_fileflow.aws")
-    return {step: f"import pytest_fileflow.aws.{step}" for step in handlers.STEPS}
-
-
 def build(wheel: list[str], folder: Path, *options: str) -> Path:
     archive = folder / "functions.zip"
-    command = [sys.executable, str(SCRIPT), "--arch", MACHINE, "--python", HERE, "--output", str(archive), *wheel, *options]
+    command = [
+        sys.executable,
+        str(SCRIPT),
+        "--arch",
+        MACHINE,
+        "--python",
+        HERE,
+        "--output",
+        str(archive),
+        *wheel,
+        *options,
+    ]
     print(subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip())
     return archive
 
@@ -77,7 +82,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--wheel", help="the project's wheel, where this is no checkout")
     options = parser.parse_args()
-    programs = {"python -c pass": BARE, **steps(), **FIRST_CALL}
+    programs = {"python -c pass": BARE, **{step: f"import pytest_fileflow.aws.{step}" for step in STEPS}, **FIRST_CALL}
     for title, more in (("without bytecode", ()), ("with bytecode", ("--compile",))):
         with tempfile.TemporaryDirectory() as folder:
             print(f"\n{title}, {options.rounds} rounds, Python {HERE}")
