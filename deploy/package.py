@@ -36,7 +36,9 @@ LEFT_OUT: Final = frozenset(
 )
 # The services that the code makes clients for, which a test compares, and STS, by which a plugin takes on a role. Of
 # the others botocore's descriptions are left out: half of the zip.
-SERVICES: Final = frozenset(("cloudwatch", "dynamodb", "lambda", "logs", "s3", "secretsmanager", "sns", "ssm", "sts"))
+SERVICES: Final = frozenset(
+    ("cloudwatch", "dynamodb", "lambda", "logs", "s3", "secretsmanager", "sns", "ssm", "stepfunctions", "sts")
+)
 PYTHONS: Final = ("3.12", "3.13", "3.14")  # the runtimes on Amazon Linux 2023; on the one before glibc is too old
 ARCHITECTURES: Final = {"arm64": "aarch64-manylinux_2_34", "x86_64": "x86_64-manylinux_2_34"}
 

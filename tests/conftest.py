@@ -45,7 +45,16 @@ def lean_inner_sessions() -> Iterator[None]:
 SYSTEM = frozenset(
     f"test_{name}.py"
     for name in (
-        *("alerts_sessions", "contract_items", "end_to_end", "fault_matrix", "fault_sessions", "html_browser"),
+        *(
+            "state_machine_runs",
+            "package",
+            "alerts_sessions",
+            "contract_items",
+            "end_to_end",
+            "fault_matrix",
+            "fault_sessions",
+            "html_browser",
+        ),
         *("interrupts", "negative_session", "page_browser", "progress", "rehearsal", "reports", "results_sessions"),
         *("sandbox_aws", "sandbox_backends", "sandbox_faults", "sandbox_flows", "sandbox_life"),
         *("sandbox_notifications", "sandbox_routes", "sandbox_sftp", "verdict_words", "whereabouts_sandbox"),

@@ -170,9 +170,9 @@ def _call(state: State, run: Run, moment: float, tools: Tools) -> State:
             decision = _look(arrival, state, run, tools)
         thread.join(CALL_LOOK_SECONDS)
     if thread.is_alive():
-        raise call_timeout(flow, "no file arrived" if decision is None else "a file arrived")
+        called.error = call_timeout(flow, "no file arrived" if decision is None else "a file arrived")
     if called.error is not None:
-        raise called.error
+        return _ended(state, called.error, tools, run)
     run = called.run or run
     if decision is None:
         return _waiting(dataclasses.replace(state, run=run), arrival, tools)

@@ -185,11 +185,11 @@ class Sandbox:
         A user's directory with faults of its own is reached at another port.
         Raises NameNotResolved where no provisioned flow names that server.
         """
+        if (host, port) not in self._servers:
+            self._learn(self._call("servers", None))
         faulty = self._faulty.get(sftp_place(host, port, username, directory)) if username else None
         if faulty is not None:
             return ("127.0.0.1", *faulty)
-        if (host, port) not in self._servers:
-            self._learn(self._call("servers", None))
         if (host, port) not in self._servers:
             raise NameNotResolved(f"The sandbox has no SFTP server {host}:{port}: no flow given to it names one.")
         return ("127.0.0.1", *self._servers[host, port])

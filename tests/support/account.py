@@ -15,6 +15,8 @@ from pytest_fileflow.aws import STEPS
 from tests.support.machine import definition
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import boto3
 
     from pytest_fileflow.sandbox import Sandbox
@@ -77,17 +79,28 @@ class Account:
         """Put flows into the config store."""
         self.client("s3").put_object(Bucket=CONFIG, Key=f"c/{name}", Body=json.dumps({"flows": list(flows)}))
 
+    def start(self, told: dict[str, Any] | None = None, name: str | None = None) -> str:
+        """Start the state machine; return the execution's ARN."""
+        given = {"name": name} if name else {}
+        steps = self.client("stepfunctions")
+        started = steps.start_execution(stateMachineArn=self.machine, input=json.dumps(told or {}), **given)
+        return str(started["executionArn"])
+
     def execute(self, told: dict[str, Any] | None = None, name: str | None = None) -> Execution:
         """Run the state machine to its end."""
-        steps = self.client("stepfunctions")
-        given = {"name": name} if name else {}
-        arn = steps.start_execution(stateMachineArn=self.machine, input=json.dumps(told or {}), **given)["executionArn"]
-        deadline = time.monotonic() + WAIT_SECONDS
-        while (found := steps.describe_execution(executionArn=arn))["status"] == "RUNNING":
-            assert time.monotonic() < deadline, "the execution does not end"
-            time.sleep(0.25)  # between two looks, not instead of one
+        arn, steps = self.start(told, name), self.client("stepfunctions")
+        self.wait_for(lambda: steps.describe_execution(executionArn=arn)["status"] != "RUNNING")
+        found = steps.describe_execution(executionArn=arn)
         output = json.loads(found["output"]) if found.get("output") else None
         return Execution(arn, found["status"], output, f"{found.get('error')}: {found.get('cause')}")
+
+    @staticmethod
+    def wait_for(is_so: Callable[[], object]) -> None:
+        """Look again and again until something is so."""
+        deadline = time.monotonic() + WAIT_SECONDS
+        while not is_so():
+            assert time.monotonic() < deadline, "it does not come to pass"
+            time.sleep(0.25)  # between two looks, not instead of one
 
     def records(self) -> dict[tuple[str, str], dict[str, Any]]:
         """Return all run records, by flow id and case."""
