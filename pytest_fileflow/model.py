@@ -317,7 +317,7 @@ class PayloadFile:
         """Return the file of its JSON form."""
         made_by = told.get("made_by")
         if made_by is not None:
-            made_by = Recipe(**{**made_by, "wraps": tuple(Wrap(**wrap) for wrap in made_by["wraps"])})
+            made_by = Recipe(**{**made_by, "wraps": tuple(Wrap(**wrap) for wrap in made_by.get("wraps", ()))})
         inside = tuple(Inside(**layer) for layer in told.get("inside", ()))
         return cls(**{**told, "inside": inside, "made_by": made_by})
 

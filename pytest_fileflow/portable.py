@@ -2,7 +2,7 @@
 
 What has its default is left out, so that a run takes little room where that is bounded. ``load_case``
 and ``load_run`` read what ``dump`` made of a case and a run; they trust it, as one part of the product
-trusts another, and raise KeyError, TypeError or ValueError for anything else.
+trusts another, and raise KeyError, TypeError, ValueError or AttributeError for anything else.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from pytest_fileflow.model import (
     Observed,
     PayloadFile,
     Refusal,
+    Rehearsal,
     Run,
     S3Location,
     SftpLocation,
@@ -69,9 +70,11 @@ def _default(field: dataclasses.Field[Any]) -> object:
 
 def load_case(told: Plain) -> Case:
     """Return a case."""
-    parts = {"flow": load_flow(told["flow"]), "variant": _variant(told["variant"])}
+    parts: Plain = {"flow": load_flow(told["flow"]), "variant": _variant(told["variant"])}
     if told.get("refusal"):
         parts["refusal"] = Refusal(**told["refusal"])
+    if told.get("rehearsal"):
+        parts["rehearsal"] = Rehearsal(**told["rehearsal"])
     return Case(**{**told, **parts})
 
 
