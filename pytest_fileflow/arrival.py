@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -33,12 +34,14 @@ class Pace:
     """How often to look: after a share of the time waited so far, within bounds in seconds.
 
     So the error of the latency stays small against the latency, and the requests grow with the logarithm
-    of the wait.
+    of the wait. A file that was just seen to change is looked at again as soon as it may be at rest, after
+    ``changes`` of them: one that grows for hours is not followed closely all the time.
     """
 
     share_of_age: float
     fastest: float
     slowest: float
+    changes: float = math.inf
 
 
 CLOSELY = Pace(share_of_age=0.04, fastest=FASTEST_SECONDS, slowest=5.0)
@@ -176,7 +179,7 @@ class Arrival:
         """
         wait = jitter * self._interval(now - self.triggered)
         settled = self._settled_at()
-        if settled > now:
+        if settled > now and self._changes <= self._pace.changes:
             wait = min(wait, max(settled - now, self._pace.fastest))
         due = now + wait
         for deadline in (self.expected.slo, self.expected.give_up):

@@ -1,8 +1,15 @@
 from __future__ import annotations
 
+import itertools
+import json
+import math
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pytest_fileflow.arrival import Arrival, Arrived, Expectation, GaveUp, Oversize
+from pytest_fileflow.aws.life import BY_STEPS
 from pytest_fileflow.model import Flow, S3Location, SftpLocation, Stat, Validation
 
 WHOLE = 100
@@ -202,3 +209,75 @@ def test_a_file_of_unknown_size_must_be_at_rest_for_a_while(target, asked, size,
     assert isinstance(first, Arrived) == (settle == 0)
     if settle:
         assert isinstance(watch.look(1001.01 + settle, 1001.01 + settle, stat(10)), Arrived)
+
+
+gaps = st.floats(0, 4, allow_nan=False)
+seen = st.none() | st.builds(Stat, st.just("f"), st.sampled_from([0, 60, WHOLE, WHOLE + 1]), st.sampled_from("ab"))
+asks = st.tuples(gaps, gaps, seen, st.integers(0, 9).map(lambda number: number == 0))
+
+
+@given(
+    st.sampled_from([WHOLE, None]),
+    st.sampled_from([0.0, 1.5]),
+    st.sampled_from([5.0, 60.0]),
+    st.lists(asks, max_size=20),
+)
+def test_looks_that_are_handed_on_as_json_decide_as_those_that_are_not(size, settle, slo, looks):
+    def fresh() -> Arrival:
+        return Arrival(Expectation(size, 0, settle, slo, slo + 1), 1000.0, pace=BY_STEPS)
+
+    whole, now = fresh(), 1000.0
+    told = json.loads(json.dumps(whole.to_dict()))
+    for before, during, stat, starts_over in looks:
+        now += before
+        handed = Arrival(Expectation(size, 0, settle, slo, slo + 1), 0.0, pace=BY_STEPS)  # the dump knows the trigger
+        handed.load(told)
+        assert handed.look(now, now + during, stat) == whole.look(now, now + during, stat)
+        now += during
+        if starts_over:
+            whole.start_over()
+            handed.start_over()
+        assert handed.next_look(now) == whole.next_look(now)
+        told = json.loads(json.dumps(handed.to_dict()))
+        assert told == json.loads(json.dumps(whole.to_dict()))
+
+
+def looked_at(watch: Arrival, until: float, shows) -> list[float]:
+    """Return when a state machine looks, in seconds after the trigger; it waits whole seconds."""
+    now, moments = 1000.0, []
+    while now < 1000.0 + until:
+        now += max(1, math.ceil(watch.next_look(now) - now))
+        moments.append(now - 1000.0)
+        if watch.look(now, now, shows(now - 1000.0)) is not None:
+            break
+    return moments
+
+
+@pytest.mark.parametrize(("hours", "most"), [(1, 45), (8, 130), (24, 320)])
+def test_by_steps_a_file_is_looked_at_seldom_and_at_the_slo_and_the_end_exactly(hours, most):
+    slo = hours * 3600.0
+    watch = Arrival(Expectation(WHOLE, 0, 2.0, slo, slo + 60), 1000.0, pace=BY_STEPS)
+    moments = looked_at(watch, slo + 60, lambda age: None)
+    assert moments[:6] == [1, 2, 3, 4, 5, 6]
+    assert {slo, slo + 60} <= set(moments)
+    assert moments[-1] == slo + 60
+    assert len(moments) <= most
+    assert max(after - before for before, after in itertools.pairwise(moments)) <= 300
+
+
+def test_by_steps_a_file_that_grows_for_hours_is_not_followed_closely_all_the_time():
+    """An execution has room for 25,000 events, and each look takes ten."""
+    slo = 8 * 3600.0
+    for size in (10**9, None):
+        watch = Arrival(Expectation(size, 0, 2.0, slo, slo + 60), 1000.0, pace=BY_STEPS)
+        assert len(looked_at(watch, slo + 70, lambda age: stat(int(age), f"v{age}"))) <= 180
+    closely = Arrival(Expectation(10**9, 0, 2.0, slo, slo + 60), 1000.0)
+    for second in range(1, 100):
+        closely.look(1000.0 + 10 * second, 1000.0 + 10 * second, stat(second, f"v{second}"))
+        assert closely.next_look(1000.0 + 10 * second) <= 1002.0 + 10 * second
+
+
+def test_by_steps_a_file_that_stands_is_confirmed_as_soon_as_it_may():
+    watch = Arrival(Expectation(WHOLE, 0, 2.0, 3600.0, 3660.0), 1000.0, pace=BY_STEPS)
+    moments = looked_at(watch, 3660.0, lambda age: stat(WHOLE) if age >= 1500 else None)
+    assert moments[-1] - moments[-2] == 2

@@ -34,9 +34,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-BY_STEPS: Final = Pace(share_of_age=0.2, fastest=1.0, slowest=300.0)
-"""Each look takes three transitions of the state machine, which are paid for and counted: so not as often as in a
-process that watches. AWS waits whole seconds."""
+BY_STEPS: Final = Pace(share_of_age=0.2, fastest=1.0, slowest=300.0, changes=20)
+"""Each look takes three transitions of the state machine, which are paid for and counted, and an execution has room
+for so many: so not as often as in a process that watches. AWS waits whole seconds."""
 
 NETWORK_ERRORS_IN_A_ROW: Final = 3
 RETRY_SECONDS: Final = 2
