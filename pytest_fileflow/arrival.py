@@ -139,6 +139,11 @@ class Arrival:
         self._seen_full = False
         self._changes = 0
 
+    @property
+    def asked(self) -> float:
+        """Return when the last look was asked; before the first, when the transfer was triggered."""
+        return self._asked
+
     def look(self, asked: float, answered: float, stat: Stat | None) -> Decision | None:
         """Take in one answer; return the decision, or None while there is nothing to decide."""
         self._note(asked, answered, stat)

@@ -8,12 +8,14 @@ all is counted, ``open/<name>.json`` says so. A lifecycle rule removes them.
 from __future__ import annotations
 
 import json
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from pytest_fileflow.clients import error_code, http_status, translated
+from pytest_fileflow.clients import http_status
 from pytest_fileflow.errors import ResultsStoreFailed
+from pytest_fileflow.results.bucket import failing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +26,10 @@ if TYPE_CHECKING:
 
 READERS: Final = 16
 OPEN: Final = "open/"
+BUSY_TRIES: Final = 4
+BUSY_SECONDS: Final = 0.2
 _THERE: Final = 412  # HTTP: precondition failed
+_BUSY: Final = 409  # somebody else is writing the same object at this moment
 
 
 @dataclass(frozen=True)
@@ -64,19 +69,29 @@ class Papers:
 
     def begin(self, step: str, run_id: str, mark: dict[str, Any]) -> dict[str, Any] | None:
         """Note that a step of a run begins; return None, or the mark of an earlier try of it."""
+        key = self._key(f"begun/{run_id}.{step}.json")
+        if self._put_new(key, json.dumps(mark).encode()):
+            return None
+        there: dict[str, Any] = json.loads(self._get(key))
+        # It may be our own: an answer was lost, and the request sent again.
+        return None if there["token"] == mark["token"] else there
+
+    def _put_new(self, key: str, content: bytes, tries: int = BUSY_TRIES) -> bool:
+        """Write an object where there is none yet; return False where there is."""
         from botocore.exceptions import ClientError
 
-        key = self._key(f"begun/{run_id}.{step}.json")
-        with translated("s3:PutObject", self._uri(key)):
+        with failing("s3:PutObject", self._uri(key)):
             try:
-                self._s3.put_object(Bucket=self.place.name, Key=key, Body=json.dumps(mark).encode(), IfNoneMatch="*")
+                self._s3.put_object(Bucket=self.place.name, Key=key, Body=content, IfNoneMatch="*")
             except ClientError as error:
-                if http_status(error) != _THERE and error_code(error) != "PreconditionFailed":
+                if http_status(error) == _THERE:
+                    return False
+                if http_status(error) != _BUSY or tries <= 1:
                     raise
-                there: dict[str, Any] = json.loads(self._get(key))
-                # It may be our own: an answer was lost, and the request sent again.
-                return None if there["token"] == mark["token"] else there
-        return None
+            else:
+                return True
+        time.sleep(BUSY_SECONDS)
+        return self._put_new(key, content, tries - 1)
 
     def begun(self) -> dict[str, dict[str, Any]]:
         """Return the marks of the runs that were begun, by run id: the first of each, and those alone with a state."""
@@ -93,7 +108,7 @@ class Papers:
 
     def close(self) -> None:
         """Say that all is counted."""
-        with translated("s3:DeleteObject", self._uri(self._open_key)):
+        with failing("s3:DeleteObject", self._uri(self._open_key)):
             self._s3.delete_object(Bucket=self.place.name, Key=self._open_key)
 
     def write_outcome(self, outcome: Outcome) -> None:
@@ -130,12 +145,12 @@ class Papers:
         self._put_at(self._key(name), document)
 
     def _put_at(self, key: str, document: object) -> None:
-        with translated("s3:PutObject", self._uri(key)):
+        with failing("s3:PutObject", self._uri(key)):
             body = json.dumps(document, ensure_ascii=False).encode("utf-8", "replace")
             self._s3.put_object(Bucket=self.place.name, Key=key, Body=body, ContentType="application/json")
 
     def _get(self, key: str) -> bytes:
-        with translated("s3:GetObject", self._uri(key)):
+        with failing("s3:GetObject", self._uri(key)):
             content: bytes = self._s3.get_object(Bucket=self.place.name, Key=key)["Body"].read()
         return content
 
@@ -146,13 +161,13 @@ class Papers:
 def open_executions(place: Place, clients: AwsClients) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield the names of executions of which not all is counted, each with what was said of it."""
     for key in _keys(place, f"{place.prefix}{OPEN}", clients):
-        with translated("s3:GetObject", f"s3://{place.name}/{key}"):
+        with failing("s3:GetObject", f"s3://{place.name}/{key}"):
             content = clients.client("s3").get_object(Bucket=place.name, Key=key)["Body"].read()
         yield key.rpartition("/")[2].removesuffix(".json"), json.loads(content)
 
 
 def _keys(place: Place, front: str, clients: AwsClients) -> list[str]:
-    with translated("s3:ListBucket", f"s3://{place.name}/{front}"):
+    with failing("s3:ListBucket", f"s3://{place.name}/{front}"):
         pages = clients.client("s3").get_paginator("list_objects_v2").paginate(Bucket=place.name, Prefix=front)
         return [str(found["Key"]) for page in pages for found in page.get("Contents", ())]
 

@@ -12,13 +12,14 @@ import logging
 import math
 import threading
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Final
 
 from pytest_fileflow import reach, steps
 from pytest_fileflow.arrival import Arrival, Arrived, Expectation, GaveUp, Oversize, Pace
 from pytest_fileflow.due import Due
 from pytest_fileflow.errands import ERRANDS
-from pytest_fileflow.errors import CleanupResidue, FileflowError, Interrupted, NetworkError, StepFailed
+from pytest_fileflow.errors import FileflowError, Interrupted, NetworkError, StepFailed
 from pytest_fileflow.judging import as_ours, call_timeout, judged, judged_at_last, with_bug
 from pytest_fileflow.model import PASSED
 from pytest_fileflow.streams import Changed, delivered, never_cancelled
@@ -66,7 +67,8 @@ def prepare(state: State, kit: Kit) -> State:
         )
     refusal = reach.refusal(case, tools.allow)
     if refusal is not None:
-        return _ended(state, refusal, tools, None)
+        run = dataclasses.replace(_run_of(state), verdict=steps.verdict_of(refusal))
+        return _to(state, "clean_up", run)
     try:
         if case.kind != "transfer":
             run = steps.prepare_errand(case, tools, state.attempt, state.run_id)
@@ -122,16 +124,15 @@ def trigger(state: State, kit: Kit) -> State:
     """Start the transfer, once: a try that follows another waits for what that one has started."""
     flow, run, tools = state.case.flow, _run(state), kit.tools
     try:
-        moment = tools.clock.monotonic()
-        earlier = kit.papers.begin("trigger", run.run_id, {"token": kit.token, "at": moment})
-        if earlier is not None:
-            moment = float(earlier["at"])
-            logger.warning("the transfer was triggered before, and is not again")
-            run = run.with_evidence(trigger="begun twice, and not done again: it may not have been answered")
+        earlier = kit.papers.begin("trigger", run.run_id, {"token": kit.token, "at": tools.clock.monotonic()})
+        moment = tools.clock.monotonic() if earlier is None else float(earlier["at"])
         run = run.with_stamp("triggered", tools.clock.stamp_at(moment))
         if earlier is not None:
-            return _awaiting(state, _started(run, tools), moment, tools)
+            logger.warning("the transfer was triggered before, and is not again")
+            doubt = "the step trigger was begun before and ended without an answer: whether it has invoked is not known"
+            return _awaiting(dataclasses.replace(state, doubt=doubt), _started(run, tools), moment, tools)
         if flow.transfer.mode == "invoke" and flow.transfer.invocation == "RequestResponse":
+            run = run.with_stamp("started", run.timeline["triggered"])
             return _call(state, run, moment, tools)
         return _awaiting(state, _started(steps.trigger(flow, run, tools), tools), moment, tools)
     except Exception as error:  # noqa: BLE001 - as above
@@ -153,7 +154,6 @@ class _Called:
 def _call(state: State, run: Run, moment: float, tools: Tools) -> State:
     """Invoke a function synchronously, and look at the target meanwhile: both belong to the verdict."""
     flow, called = state.case.flow, _Called()
-    run = run.with_stamp("started", run.timeline["triggered"])
 
     def call() -> None:
         try:
@@ -163,20 +163,24 @@ def _call(state: State, run: Run, moment: float, tools: Tools) -> State:
 
     thread = threading.Thread(target=call, name="fileflow-call", daemon=True)
     thread.start()
-    arrival = _arrival(state, run, moment)
-    decision, until = None, moment + flow.give_up_seconds
-    while thread.is_alive() and tools.clock.monotonic() < until and not tools.cancelled():
+    arrival, decision = _arrival(state, run, moment), None
+    until = moment + flow.give_up_seconds
+    while thread.is_alive() and tools.clock.monotonic() < until:
+        if tools.cancelled():
+            raise Interrupted("the session ended while the function was running")
         if decision is None:
-            decision = _look(arrival, state, run, tools)
+            decision, state = _look(arrival, state, run, tools)
         thread.join(CALL_LOOK_SECONDS)
-    if thread.is_alive():
-        called.error = call_timeout(flow, "no file arrived" if decision is None else "a file arrived")
+    is_overdue = thread.is_alive()
     if called.error is not None:
-        return _ended(state, called.error, tools, run)
-    run = called.run or run
-    if decision is None:
-        return _waiting(dataclasses.replace(state, run=run), arrival, tools)
-    return _decided(dataclasses.replace(state, run=run), decision)
+        raise called.error
+    if decision is None:  # what has just come is known as exactly as may be
+        decision, state = _look(arrival, state, run, tools)
+    if is_overdue and not (isinstance(decision, GaveUp) and decision.stat is not None):
+        has_come = isinstance(decision, (Arrived, Oversize))
+        raise call_timeout(flow, "a file arrived" if has_come else "no file arrived")
+    state = dataclasses.replace(state, run=called.run or run)
+    return _waiting(state, arrival, tools) if decision is None else _decided(state, arrival, decision)
 
 
 def check_arrival(state: State, kit: Kit) -> State:
@@ -184,24 +188,29 @@ def check_arrival(state: State, kit: Kit) -> State:
     run, tools = _run(state), kit.tools
     try:
         arrival = _arrival(state, run)
-        decision = _look(arrival, state, run, tools)
-    except NetworkError as error:
-        failed = state.network_errors + 1
-        if failed >= NETWORK_ERRORS_IN_A_ROW:
-            return _ended(state, error, tools, run)
-        # One dropped connection in a wait of minutes says nothing about the flow.
-        logger.info("look failed %d times: %s", failed, error.reason)
-        return dataclasses.replace(state, next="wait", network_errors=failed, wait_seconds=RETRY_SECONDS * failed)
+        decision, state = _look(arrival, state, run, tools)
     except Exception as error:  # noqa: BLE001 - as above
         return _ended(state, error, tools, run)
-    state = dataclasses.replace(state, network_errors=0)
-    return _waiting(state, arrival, tools) if decision is None else _decided(state, decision)
+    if decision is not None:
+        return _decided(state, arrival, decision)
+    return _waiting(state, arrival, tools)
 
 
-def _look(arrival: Arrival, state: State, run: Run, tools: Tools) -> Decision | None:
-    asked = tools.clock.monotonic()
-    stat = delivered(state.case.flow, run, tools)
-    return arrival.look(asked, tools.clock.monotonic(), stat)
+def _look(arrival: Arrival, state: State, run: Run, tools: Tools) -> tuple[Decision | None, State]:
+    """Look at the target; a network error is raised only where it has been the answer some times in a row."""
+    # By the clock of another machine it may be a moment earlier than by that of the last look.
+    asked = max(tools.clock.monotonic(), arrival.asked)
+    try:
+        stat = delivered(state.case.flow, run, tools)
+    except NetworkError as error:
+        # One dropped connection in a wait of minutes says nothing about the flow.
+        failed = state.network_errors + 1
+        if failed >= NETWORK_ERRORS_IN_A_ROW:
+            raise
+        logger.info("look failed %d times: %s", failed, error.reason)
+        return None, dataclasses.replace(state, network_errors=failed)
+    decision = arrival.look(asked, max(tools.clock.monotonic(), asked), stat)
+    return decision, dataclasses.replace(state, network_errors=0)
 
 
 def verify(state: State, kit: Kit) -> State:
@@ -218,22 +227,29 @@ def verify(state: State, kit: Kit) -> State:
             return _waiting(state, arrival, tools)
         run = judged_at_last(flow, run, state.decision, tools)
     except Exception as error:  # noqa: BLE001 - as above
-        return _ended(state, error, tools, run)
+        run = dataclasses.replace(run, verdict=steps.verdict_of(_as_said(error, tools)))
     return _to(state, "clean_up", _judged(run, tools))
 
 
 def diagnose(state: State, kit: Kit) -> State:
     """Find the cause of what did not arrive, or say which step ended without an answer."""
     run, tools = _run_of(state), kit.tools
-    if run.verdict is not None:
-        return _to(state, "clean_up", run)
-    if isinstance(state.decision, (GaveUp, Oversize)) and state.error is None:
+    if run.verdict is None and isinstance(state.decision, (GaveUp, Oversize)) and state.error is None:
         try:
-            run = judged(state.case.flow, run, state.decision, tools)
+            run = _doubted(judged(state.case.flow, run, state.decision, tools), state.doubt)
         except Exception as error:  # noqa: BLE001 - as above
-            return _ended(state, error, tools, run)
+            run = dataclasses.replace(run, verdict=steps.verdict_of(_as_said(error, tools)))
         return _to(state, "clean_up", _judged(run, tools))
-    return _ended(state, _step_error(state), tools, run)
+    return dataclasses.replace(with_verdict(state, tools), error=None)
+
+
+def _doubted(run: Run, doubt: str) -> Run:
+    """Return a run whose flow is not blamed for what perhaps nobody has started."""
+    verdict = run.verdict
+    if not doubt or verdict is None or verdict.cause != "missing.not_picked_up":
+        return run
+    instead = steps.verdict_of(StepFailed(f"{doubt}; {verdict.reason}"))
+    return dataclasses.replace(run, verdict=dataclasses.replace(instead, evidence=verdict.evidence))
 
 
 def ask(state: State, kit: Kit) -> State:
@@ -253,30 +269,40 @@ def ask(state: State, kit: Kit) -> State:
 def clean_up(state: State, kit: Kit) -> State:
     """Remove what the run has written, at both ends."""
     state = with_verdict(state, kit.tools)
-    case, run = state.case, _run(state)
-    if run.written and (case.kind != "transfer" or case.flow.testdata.delete_after):
+    run = _run(state)
+    if _is_to_be_cleaned(state, run):
         # What a run has left must go, however little time there is.
         tools = dataclasses.replace(kit.tools, cancelled=never_cancelled)
         try:
-            run = steps.clean_up(case.flow, run, tools)
+            run = steps.clean_up(state.case.flow, run, tools)
         except Exception as error:  # noqa: BLE001 - as above
             run = with_bug(run, "cleaning up", error)
     return dataclasses.replace(_to(state, "record", run), error=None)
 
 
-def to_record(state: State, tools: Tools) -> Run:
-    """Return the run as it is to be recorded, also where it could not be cleaned up."""
-    is_cleaned = state.error is None
+def _is_to_be_cleaned(state: State, run: Run) -> bool:
+    case = state.case
+    return bool(run.written) and (case.kind != "transfer" or case.flow.testdata.delete_after)
+
+
+def to_record(state: State, kit: Kit) -> Run:
+    """Return the run as it is to be recorded, also where it could not be cleaned up: the same at every try."""
+    is_cleaned, tools = state.error is None, kit.tools
+    if state.run is None or state.run.verdict is None:
+        now = tools.clock.monotonic()
+        earlier = kit.papers.begin("record", state.run_id, {"token": kit.token, "at": now})
+        moment = datetime.fromtimestamp(now if earlier is None else earlier["at"], timezone.utc)
+        tools = dataclasses.replace(tools, clock=dataclasses.replace(tools.clock, utc=lambda: moment))
     state = with_verdict(state, tools)
     run = _run(state)
-    if is_cleaned or not run.written or run.residue:
+    if is_cleaned or not _is_to_be_cleaned(state, run) or run.residue:
         return run
     ends = {"source": state.case.flow.source, "target": state.case.flow.target}
     left = tuple(ends[side].uri(name) for side, name in run.written)
     run = dataclasses.replace(run, residue=left)
     why = f"nobody could clean up: {_told(state.error or {})}"
     if run.verdict == PASSED:
-        return dataclasses.replace(run, verdict=steps.verdict_of(CleanupResidue(f"arrived intact, but {why}")))
+        return dataclasses.replace(run, verdict=steps.verdict_of(StepFailed(f"all went well, but {why}")))
     return run.with_evidence(cleanup=[why])
 
 
@@ -334,16 +360,18 @@ def _awaiting(state: State, run: Run, moment: float, tools: Tools) -> State:
 def _waiting(state: State, arrival: Arrival, tools: Tools) -> State:
     now = tools.clock.monotonic()
     wait = max(1, math.ceil(arrival.next_look(now) - now))
+    if state.network_errors:
+        wait = min(wait, RETRY_SECONDS * state.network_errors)
     return dataclasses.replace(state, next="wait", looks=arrival.to_dict(), decision=None, wait_seconds=wait)
 
 
-def _decided(state: State, decision: Decision) -> State:
+def _decided(state: State, arrival: Arrival, decision: Decision) -> State:
     step: Next = "verify" if isinstance(decision, Arrived) else "diagnose"
-    return dataclasses.replace(state, next=step, decision=decision)
+    return dataclasses.replace(state, next=step, looks=arrival.to_dict(), decision=decision)
 
 
 def _step_error(state: State) -> StepFailed:
-    step = state.next.replace("_", " ")
+    step = "check arrival" if state.next == "wait" else state.next.replace("_", " ")
     return StepFailed(f"the step {step} gave no answer: {_told(state.error or {})}")
 
 

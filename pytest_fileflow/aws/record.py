@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pytest_fileflow.aws import logs
 from pytest_fileflow.aws.executions import Outcome, papers_of
 from pytest_fileflow.aws.host import host
-from pytest_fileflow.aws.life import to_record
+from pytest_fileflow.aws.life import Kit, to_record
 from pytest_fileflow.aws.state import State
 from pytest_fileflow.results.cloudwatch.data import run_data
 from pytest_fileflow.results.cloudwatch.publishing import publish
@@ -32,12 +32,13 @@ def handler(event: Event, context: Context) -> Event:
         logs.about("record", state.execution.name, case.flow.flow_id, state.run_id),
         here.tools(state.execution, context) as tools,
     ):
-        run = to_record(state, tools)
+        papers = papers_of(here.results, state.execution.name, here.clients)
+        run = to_record(state, Kit(tools, papers, context.aws_request_id))
         record = {**make_record(case, run), "sandbox": here.sandbox is not None}
         sent = case.kind == "transfer" and run.file.name
         where = here.store.write(record, manifest(run) if sent else None)
         problem = _published(here, record)
-        papers_of(here.results, state.execution.name, here.clients).write_outcome(Outcome(record, where, problem))
+        papers.write_outcome(Outcome(record, where, problem))
         logs.say_recorded(record, where)
     return {"outcome": record["outcome"]}
 

@@ -58,6 +58,7 @@ class State:
     ``looks`` are those at the target so far, ``decision`` is what they came to, and ``network_errors`` how many
     in a row went wrong. ``error`` is what the state machine says of a step that ended without an answer. ``stopped``
     is how another execution ended that had begun this run, of which nothing is left but to clean up after it.
+    ``doubt`` is why perhaps nobody has started the transfer: then it is not to blame for what does not come.
     """
 
     case: Case
@@ -71,6 +72,7 @@ class State:
     network_errors: int = 0
     wait_seconds: int = 0
     error: Mapping[str, str] | None = None
+    doubt: str = ""
 
     @property
     def run_id(self) -> str:
