@@ -120,7 +120,7 @@ def transfer_invoker(
     """
     from pytest_fileflow.toolbox import invoking
 
-    return invoking(fileflow_clients, fileflow_secrets, fileflow_allow)
+    return invoking(fileflow_clients, fileflow_secrets.masked, fileflow_allow)
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pytest_fileflow.logs import FunctionLog
     from pytest_fileflow.model import Location, Run
     from pytest_fileflow.registry import Registry
-    from pytest_fileflow.secret import Credentials, Secrets
+    from pytest_fileflow.secret import Credentials
 
 
 def s3_endpoints(
@@ -51,12 +51,12 @@ def sftp_endpoints(ssh: SshSessions, allow: AllowList) -> Callable[..., Endpoint
     return make
 
 
-def invoking(clients: AwsClients, secrets: Secrets, allow: AllowList) -> Invoking:
-    """Return what invokes functions, and finds their logs, without the secrets that are known here."""
+def invoking(clients: AwsClients, masked: Callable[[str], str], allow: AllowList) -> Invoking:
+    """Return what invokes functions, and finds their logs; ``masked`` takes secrets out of what they say."""
     from pytest_fileflow.invoke import LambdaInvoker
     from pytest_fileflow.logs import FunctionLogs
 
-    return Invoking(LambdaInvoker(clients, masked=secrets.masked), FunctionLogs(clients, secrets.masked).find, allow)
+    return Invoking(LambdaInvoker(clients, masked=masked), FunctionLogs(clients, masked).find, allow)
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import logging
 import os
 import tempfile
 import time
@@ -19,7 +20,9 @@ from pytest_fileflow.aws.life import Kit
 from pytest_fileflow.aws.state import State
 from pytest_fileflow.clients import AwsClients
 from pytest_fileflow.clock import Clock
-from pytest_fileflow.errors import ConfigInvalid
+from pytest_fileflow.errors import ConfigInvalid, FileflowError
+from pytest_fileflow.judging import as_ours
+from pytest_fileflow.model import SftpLocation
 from pytest_fileflow.registry import Registry, register_builtin_checks, register_builtin_patterns
 from pytest_fileflow.results.places import Place, PlaceError, config_store
 from pytest_fileflow.results.store import open_store
@@ -27,13 +30,19 @@ from pytest_fileflow.results.store import open_store
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    import boto3
+
     from pytest_fileflow.aws.state import Execution
     from pytest_fileflow.endpoints.ssh import Route
-    from pytest_fileflow.model import Run, SftpLocation
+    from pytest_fileflow.model import Flow, Run
     from pytest_fileflow.results.store import Store
     from pytest_fileflow.sandbox import Sandbox
+    from pytest_fileflow.secret import Secrets
     from pytest_fileflow.streams import Tools
 
+logger = logging.getLogger(__name__)
+
+PREFIX: Final = "FILEFLOW_"
 OTHER_RUNS: Final = 50  # of a flow, that are remembered to recognise their bytes
 MARGIN_SECONDS: Final = 10.0  # of a function's time, that it has left to say that there was too little
 
@@ -76,19 +85,20 @@ class Settings:
     @classmethod
     def read(cls, variables: Mapping[str, str]) -> Settings:
         """Read them; raises ConfigInvalid for a value that cannot be used."""
-        told = {name.removeprefix("FILEFLOW_"): value for name, value in variables.items() if value}
+        ours = {name.removeprefix(PREFIX): value for name, value in variables.items() if name.startswith(PREFIX)}
+        told = {name: value for name, value in ours.items() if value}
         return cls(
             results=told.get("RESULTS", cls.results),
             config=told.get("CONFIG", cls.config),
             environment=told.get("ENV", cls.environment),
-            allow=tuple(told.get("ALLOW", "").split()),
+            allow=tuple(filter(None, map(str.strip, told.get("ALLOW", "").splitlines()))),
             plugins=tuple(told.get("PLUGINS", "").replace(",", " ").split()),
             sandbox=told.get("SANDBOX", cls.sandbox),
             remind_hours=_number(told, "REMIND_HOURS", cls.remind_hours),
             settle_minutes=_number(told, "SETTLE_MINUTES", cls.settle_minutes),
             report_url=told.get("REPORT_URL", cls.report_url),
-            alerts=told.get("ALERTS") != "0",
-            cloudwatch=told.get("CLOUDWATCH") != "0",
+            alerts=_switch(ours, "ALERTS"),
+            cloudwatch=_switch(ours, "CLOUDWATCH"),
         )
 
 
@@ -99,6 +109,14 @@ def _number(told: Mapping[str, str], name: str, default: float) -> float:
         raise ConfigInvalid(f"FILEFLOW_{name} is no number: {told[name]!r}") from None
 
 
+def _switch(ours: Mapping[str, str], name: str) -> bool:
+    """Return whether something is on: it is unless it is switched off, by 0 or an empty value."""
+    value = ours.get(name, "1")
+    if value not in ("1", "0", ""):
+        raise ConfigInvalid(f"FILEFLOW_{name} is 1 or 0, and not {value!r}")
+    return value == "1"
+
+
 class Host:
     """One process of a function: what is made once, and serves all its invocations."""
 
@@ -106,11 +124,24 @@ class Host:
         self.settings = settings
 
     @functools.cached_property
-    def clients(self) -> AwsClients:
-        """Return the AWS clients, with the role of the function."""
+    def session(self) -> boto3.Session:
+        """Return the session of all clients, with the role of the function."""
         import boto3
 
-        return AwsClients(boto3.Session())
+        return boto3.Session()
+
+    @functools.cached_property
+    def clients(self) -> AwsClients:
+        """Return the AWS clients of this invocation."""
+        return AwsClients(self.session)
+
+    def renew(self) -> None:
+        """Forget the connections of the last invocation.
+
+        A process is frozen between two, and servers hang up on it meanwhile. An invocation of a transfer, which is
+        never sent a second time, must not be the first to find that out.
+        """
+        self.__dict__.pop("clients", None)
 
     @functools.cached_property
     def registry(self) -> Registry:
@@ -167,11 +198,8 @@ class Host:
         return AllowList(tuple(lists))
 
     @contextmanager
-    def tools(self, execution: Execution, context: Context) -> Iterator[Tools]:
-        """Give what the steps of one invocation work with.
-
-        Connections end with it: a process is frozen between invocations, and servers hang up on it meanwhile.
-        """
+    def tools(self, execution: Execution, context: Context, flow: Flow) -> Iterator[Tools]:
+        """Give what the steps of one invocation work with for a flow; its connections end with it."""
         from pytest_fileflow.endpoints.ssh import SshSessions, direct
         from pytest_fileflow.secret import Secrets
         from pytest_fileflow.toolbox import Toolbox, invoking, s3_endpoints, sftp_endpoints
@@ -182,7 +210,7 @@ class Host:
         toolbox = Toolbox(
             s3_endpoints(self.clients, allow),
             sftp_endpoints(ssh, allow),
-            invoking(self.clients, secrets, allow),
+            invoking(self.clients, _masking(secrets, flow), allow),
             secrets.credentials,
         )
         until = time.monotonic() + context.get_remaining_time_in_millis() / 1000 - MARGIN_SECONDS
@@ -210,26 +238,64 @@ class Host:
         return stand_in
 
 
+def _masking(secrets: Secrets, flow: Flow) -> Callable[[str], str]:
+    """Return what takes a flow's secrets out of its function's words, also those that this process did not need yet."""
+
+    def know(name: str) -> None:
+        try:
+            secrets.credentials(name)
+        except FileflowError as error:  # what nobody can read here, the function's log is not likely to hold
+            logger.info("a secret is not masked, since it cannot be read: %s", error.reason)
+
+    def masked(text: str) -> str:
+        for end in (flow.source, flow.target) if text else ():
+            if isinstance(end, SftpLocation):
+                know(end.secret_arn)
+        return secrets.masked(text)
+
+    return masked
+
+
 def _limited(tools: Tools, until: float) -> Tools:
     return replace(tools, cancelled=lambda: time.monotonic() > until)
 
 
 @functools.cache
-def host() -> Host:
-    """Return the host of this process."""
+def _host() -> Host:
     logs.set_up()
     return Host(Settings.read(os.environ))
+
+
+def host() -> Host:
+    """Return the host of this process, for an invocation that begins."""
+    here = _host()
+    here.renew()
+    return here
+
+
+def careful(handler: Callable[[Event, Context], Event]) -> Callable[[Event, Context], Event]:
+    """Return a handler that raises only errors of ours: the state machine shows their texts, and may hand them on."""
+
+    @functools.wraps(handler)
+    def guarded(event: Event, context: Context) -> Event:
+        try:
+            return handler(event, context)
+        except Exception as error:  # noqa: BLE001 - it is raised again, without what it may hold
+            raise as_ours(error) from None
+
+    return guarded
 
 
 def as_handler(step: str, act: Callable[[State, Kit], State]) -> Callable[[Event, Context], Event]:
     """Return the handler of a step: state in, state out."""
 
+    @careful
     def handler(event: Event, context: Context) -> Event:
         here = host()
         state = State.load(event)
         with (
             logs.about(step, state.execution.name, state.case.flow.flow_id, state.run_id),
-            here.tools(state.execution, context) as tools,
+            here.tools(state.execution, context, state.case.flow) as tools,
         ):
             papers = papers_of(here.results, state.execution.name, here.clients)
             after = act(state, Kit(tools, papers, context.aws_request_id))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pytest_fileflow.aws import history, logs, settling
 from pytest_fileflow.aws.executions import papers_of
-from pytest_fileflow.aws.host import host
+from pytest_fileflow.aws.host import careful, host
 from pytest_fileflow.aws.listing import Request, Source
 from pytest_fileflow.aws.state import Execution, State
 from pytest_fileflow.cases import cases_of
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pytest_fileflow.aws.host import Context, Event
 
 
+@careful
 def handler(event: Event, context: Context) -> Event:  # noqa: ARG001 - Lambda's own shape
     """Return the cases, or where their list lies in S3, with what is told to each of their steps.
 

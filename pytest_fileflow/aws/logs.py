@@ -43,7 +43,8 @@ class _Lines(logging.Formatter):
             **_about,
             **getattr(record, "told", {}),
         }
-        return json.dumps(told, ensure_ascii=False)
+        # Half a character, as in a file name of old, is written out: a handler writes UTF-8.
+        return json.dumps(told, ensure_ascii=False).encode("utf-8", "backslashreplace").decode()
 
 
 def set_up() -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_fileflow.aws import logs
 from pytest_fileflow.aws.executions import papers_of
-from pytest_fileflow.aws.host import host
+from pytest_fileflow.aws.host import careful, host
 from pytest_fileflow.aws.state import Execution
 from pytest_fileflow.results.cloudwatch.data import suite_data
 from pytest_fileflow.results.cloudwatch.publishing import publish
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 SHOWN = 20  # of each kind of thing, that stand in the answer
 
 
+@careful
 def handler(event: Event, context: Context) -> Event:  # noqa: ARG001 - Lambda's own shape
     """Return the summary of an execution; ``event`` is ``{"execution": {…}}``."""
     here = host()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pytest_fileflow.aws import logs
 from pytest_fileflow.aws.executions import Outcome, papers_of
-from pytest_fileflow.aws.host import host
+from pytest_fileflow.aws.host import careful, host
 from pytest_fileflow.aws.life import Kit, to_record
 from pytest_fileflow.aws.state import State
 from pytest_fileflow.results.cloudwatch.data import run_data
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pytest_fileflow.results.record import Record
 
 
+@careful
 def handler(event: Event, context: Context) -> Event:
     """Record a run; return its outcome. A try that follows another writes the same.
 
@@ -30,7 +31,7 @@ def handler(event: Event, context: Context) -> Event:
     case = state.case
     with (
         logs.about("record", state.execution.name, case.flow.flow_id, state.run_id),
-        here.tools(state.execution, context) as tools,
+        here.tools(state.execution, context, case.flow) as tools,
     ):
         papers = papers_of(here.results, state.execution.name, here.clients)
         run = to_record(state, Kit(tools, papers, context.aws_request_id))
