@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 PAGES = {path.name: path.read_text(encoding="utf-8") for path in sorted((ROOT / "docs").glob("*.md"))}
 MODULE = ROOT / "deploy" / "terraform"
+EXAMPLE = MODULE / "examples" / "complete"
 PARTS = ("**Seen**:", "**Usually**:", "```sh\n", "**Do**:", "**Tell**:")
 
 # Commands of the AWS CLI that are no operation of a service's API, and their options.
@@ -229,30 +230,35 @@ def test_the_scripts_that_are_named_have_the_options(name):
 needs_the_module = pytest.mark.skipif(not (MODULE / "variables.tf").exists(), reason="the Terraform module is not here")
 
 
+def declared(kind: str, *folders: Path) -> set[str]:
+    """Return the names of variables or outputs."""
+    texts = [(folder / f"{kind}s.tf").read_text(encoding="utf-8") for folder in folders]
+    return {name for text in texts for name in re.findall(rf'^{kind} "(\w+)"', text, re.MULTILINE)}
+
+
 @needs_the_module
-def test_every_variable_that_is_named_is_one_of_the_module():
-    known = set(re.findall(r'^variable "(\w+)"', (MODULE / "variables.tf").read_text(encoding="utf-8"), re.MULTILINE))
-    used = {
-        name
-        for text in PAGES.values()
-        for block in blocks(text, "hcl")
-        for name in re.findall(r"^(\w+) +=", block, re.MULTILINE)
-    }
+def test_every_variable_that_is_named_is_one_of_the_module_or_of_its_example():
+    known = declared("variable", MODULE, EXAMPLE)
     table = PAGES["daily.md"].split("| the flow has | grows |")[1].split("\n\n")[0]
-    used |= {
-        name for row in table.splitlines() for name in re.findall(r"`(\w+)`", row.split("|")[-2]) if row.count("|") > 2
-    }
+    used = {name for row in table.splitlines() for name in re.findall(r"`(\w+)`", row.rpartition(" | ")[2])}
     used |= {name for text in PAGES.values() for name in re.findall(r"`(\w+) = ", text)}
+    used |= {name for text in PAGES.values() for name in re.findall(r"-var (\w+)=", text)}
     assert len(used) > 15
-    assert used - {"region"} <= known, used - known
+    assert used <= known, used - known
 
 
 @needs_the_module
-def test_every_output_that_is_named_is_one_of_the_module():
-    known = set(re.findall(r'^output "(\w+)"', (MODULE / "outputs.tf").read_text(encoding="utf-8"), re.MULTILINE))
-    used = {name for text in PAGES.values() for name in re.findall(r"terraform output (?:-raw )?(\w+)", text)}
-    assert used
-    assert used - {"of"} <= known, used - known
+def test_the_variables_of_a_stage_are_those_of_the_example():
+    (block,) = blocks(PAGES["deploy.md"], "hcl prod.tfvars")
+    assert set(re.findall(r"^(\w+) +=", block, re.MULTILINE)) <= declared("variable", EXAMPLE)
+
+
+@needs_the_module
+def test_every_output_that_is_named_is_one_of_the_example():
+    used = {name for text in PAGES.values() for name in re.findall(r"terraform output (?:-raw )?(\w+_?\w*)`?", text)}
+    used |= {name for text in PAGES.values() for name in re.findall(r"the output `(\w+)`", text)}
+    assert len(used - {"in"}) > 4
+    assert used - {"in"} <= declared("output", EXAMPLE), used
 
 
 @needs_the_module
