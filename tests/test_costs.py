@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import math
+from datetime import datetime, timezone
 
 import pytest
 
 from pytest_fileflow.arrival import Arrival, Expectation
 from pytest_fileflow.aws.life import BY_STEPS
+from pytest_fileflow.results.cloudwatch.data import run_data, suite_data
 from tests.support import costs
+from tests.test_reports import record
 
 cost = costs.script()
 PRICES = cost.Prices()
@@ -71,6 +74,18 @@ def test_the_transitions_are_those_of_the_state_machine():
     functions = [name for name in steps_of("seed", "trigger", "verify") if name != "Route"]
     assert len(functions) == suite.steps
     assert len([name for name in steps_of("ask") if name != "Route"]) == suite.steps_asked
+
+
+def test_the_metrics_are_those_that_are_published():
+    moments = ("begun", "prepared", "seeded", "triggered", "arrived", "verified", "cleaned")
+    stamps = {name: f"2026-05-04T06:00:{number:02}.000Z" for number, name in enumerate(moments)}
+    run = record(kind="transfer", timeline=stamps)
+    canary = record(kind="canary", flow_id="beta", timeline=stamps)
+    now = datetime(2026, 5, 4, 7, tzinfo=timezone.utc)
+    suite = cost.Suite()
+    assert len(run_data(run, now)) == suite.metrics
+    assert len(run_data(canary, now)) == suite.canary_metrics
+    assert len(suite_data([run, canary], now)) == suite.suite_metrics
 
 
 def test_four_flows_by_hand():
