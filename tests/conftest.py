@@ -57,6 +57,7 @@ SYSTEM = frozenset(
         ),
         *("interrupts", "negative_session", "page_browser", "progress", "rehearsal", "reports", "results_sessions"),
         *("sandbox_aws", "sandbox_backends", "sandbox_faults", "sandbox_flows", "sandbox_life"),
+        *("sandbox_deployed", "sandbox_machines", "sandbox_terraform", "runtime_processes"),
         *("sandbox_notifications", "sandbox_routes", "sandbox_sftp", "verdict_words", "whereabouts_sandbox"),
         *("whereabouts_servers", "changing_flows", "payload_sessions", "config_stores", "push_pull", "reuse_sessions"),
         *("init", "clean", "sandbox_command", "hostkeys_command", "planning", "rotation", "results_stores"),

@@ -18,7 +18,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, parse_qsl, quote_plus, urlencode
 
-from pytest_fileflow.sandbox import admission, backends
+from pytest_fileflow.sandbox import admission, backends, machines
 from pytest_fileflow.sandbox.gaps import Gaps
 from pytest_fileflow.sandbox.places import s3_place
 from pytest_fileflow.sandbox.web import REGION, Request, Response, json_response
@@ -100,6 +100,8 @@ class Gateway:
             return self._secret(request)
         if request.service == "ssm":
             return self._parameter(request)
+        if request.service == "states":
+            machines.name_execution(request)
         if request.service == "sns":
             _name_topic(request, self._tables.topics)
         denied = admission.refusal(request)

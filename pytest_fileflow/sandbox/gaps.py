@@ -60,7 +60,10 @@ def _list_versions(region: str, question: dict[str, Any]) -> Response | None:
         problem = {"__type": "StateMachineDoesNotExist", "message": f"State Machine Does Not Exist: '{arn}'"}
         return json_response(problem, "400 Bad Request")
     newest_first = sorted(machine.versions.items(), reverse=True)
-    listed = [{"stateMachineVersionArn": version.arn, "creationDate": time.time()} for _, version in newest_first]
+    listed = [
+        {"stateMachineVersionArn": version.arn, "creationDate": version.creation_date.timestamp()}
+        for _, version in newest_first
+    ]
     return json_response({"stateMachineVersions": listed})
 
 

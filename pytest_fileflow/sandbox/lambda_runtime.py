@@ -317,8 +317,11 @@ class Pool:
             instances = list(self._all)
         for _ in range(self._serving):
             self._line.put(None)
-        for instance in instances:
-            instance.close()
+        closing = [threading.Thread(target=instance.close, daemon=True) for instance in instances]
+        for thread in closing:
+            thread.start()
+        for thread in closing:
+            thread.join()
 
     def _serve_one_more(self) -> None:
         """Start a thread that takes from the line; you hold the lock."""

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
 import threading
-from typing import Any
+import uuid
+from typing import TYPE_CHECKING, Any
 
 from pytest_fileflow.sandbox.web import REGION
+
+if TYPE_CHECKING:
+    from pytest_fileflow.sandbox.web import Request
 
 KEY_ID = "FILEFLOWSTATES"
 """The access key id of what state machines ask for."""
@@ -27,6 +32,15 @@ def prepare(endpoint_url: str) -> None:
     language: Any = asl_parser.AmazonStateLanguageParser
     parse = language.parse
     language.parse = staticmethod(lambda definition: parse(_as_moto_reads(definition)))
+
+
+def name_execution(request: Request) -> None:
+    """Name an execution that is started without a name, as AWS does; moto calls all of them ``None``."""
+    if request.header("X-Amz-Target") != "AWSStepFunctions.StartExecution":
+        return
+    question = json.loads(request.body() or b"{}")
+    if not question.get("name"):
+        request.replace_body(json.dumps({**question, "name": str(uuid.uuid4())}).encode())
 
 
 def diagnose(definition: str) -> list[dict[str, str]]:

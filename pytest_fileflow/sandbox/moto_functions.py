@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote_plus
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,6 +17,11 @@ if TYPE_CHECKING:
 def prepare(start: Start) -> None:
     """Have moto create such functions from now on."""
     from moto.awslambda import models
+    from moto.s3 import notifications as module
+
+    # S3 leaves the slash in a notification's key alone (docs.aws.amazon.com/AmazonS3: notification content structure).
+    notifications: Any = module
+    notifications.quote_plus = partial(quote_plus, safe="/")
 
     class Function(models.LambdaFunction):  # type: ignore[misc, unused-ignore] # moto may come without types
         """A function whose logging configuration is kept, and which moto's own events start."""
