@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 LOCK: Final = Path(__file__).with_name("requirements.lock")
+CONTAINER_LOCK: Final = Path(__file__).parent / "container" / "requirements.lock"
 
 # The project's requirements that no handler reaches; a test imports every module that one does reach without them.
 LEFT_OUT: Final = frozenset(
@@ -77,14 +78,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--compile", action="store_true", dest="compiled", help=faster)
     parser.add_argument("--s3", action="store_true", help="the zip goes into a bucket: it may have more than 50 MB")
     parser.add_argument("--requirements", type=Path, default=LOCK, help="the lock (beside this script)")
-    parser.add_argument("--lock", action="store_true", help="make the lock, and no zip")
+    parser.add_argument("--container-requirements", type=Path, default=CONTAINER_LOCK, help="the container's lock")
+    parser.add_argument("--lock", action="store_true", help="make both locks, and no zip")
     options = parser.parse_args(arguments)
     try:
         with tempfile.TemporaryDirectory() as folder:
             wheel = options.wheel or build_wheel(Path(folder))
             if options.lock:
-                lock(wheel, options.requirements)
-                print(f"{options.requirements}: pinned for {', '.join(PYTHONS)}")
+                lock(needed(wheel), options.requirements)
+                lock(needed(wheel, frozenset()), options.container_requirements)
+                print(f"{options.requirements}, {options.container_requirements}: pinned for {', '.join(PYTHONS)}")
                 return 0
             output = options.output or Path("build", f"fileflow-lambda-{options.arch}.zip")
             content = Path(folder, "content")
@@ -110,8 +113,8 @@ def build_wheel(folder: Path) -> Path:
     return wheel
 
 
-def needed(wheel: Path) -> list[str]:
-    """Return the requirements of a wheel that the functions have too, sorted.
+def needed(wheel: Path, left_out: frozenset[str] = LEFT_OUT) -> list[str]:
+    """Return the requirements of a wheel but for those left out, sorted.
 
     Raises:
         PackageError: this is no wheel, or it no longer requires what is left out here.
@@ -124,21 +127,20 @@ def needed(wheel: Path) -> list[str]:
     except (OSError, ValueError, zipfile.BadZipFile) as error:
         raise PackageError(f"{wheel} is no wheel: {error}") from error
     own = [line for line in metadata.get_all("Requires-Dist", []) if "extra ==" not in line]
-    unknown = LEFT_OUT - {_name(line) for line in own}
+    unknown = left_out - {_name(line) for line in own}
     if unknown:
         raise PackageError(f"LEFT_OUT names what the project does not require: {', '.join(sorted(unknown))}")
-    return sorted((_normal(line) for line in own if _name(line) not in LEFT_OUT), key=_name)
+    return sorted((_normal(line) for line in own if _name(line) not in left_out), key=_name)
 
 
-def lock(wheel: Path, path: Path) -> None:
-    """Write the versions and hashes of all that the zip holds, for each runtime and architecture."""
-    wanted = needed(wheel)
+def lock(wanted: Sequence[str], path: Path) -> None:
+    """Write the versions and hashes of requirements and all that they need, for each runtime and architecture."""
     told = _run(
         *(*_uv(), "pip", "compile", "--quiet", "--universal", "--generate-hashes", "--python-version", PYTHONS[0]),
         *("--no-header", "--only-binary", ":all:", "--upgrade", "-"),
         given="\n".join(wanted),
     )
-    first = "# What the zip of the Lambda functions holds besides the project: made by python deploy/package.py --lock"
+    first = "# What is installed besides the project: made by python deploy/package.py --lock"
     path.write_text(f"{first}\n{_LOCKED_FOR}{', '.join(wanted)}\n{told}", encoding="utf-8")
 
 
