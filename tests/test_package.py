@@ -210,6 +210,18 @@ def test_a_package_whose_hash_is_another_is_refused(wheel, tmp_path, capsys):
     assert not (tmp_path / "x.zip").exists()
 
 
+def test_a_lock_is_made_with_the_hashes_of_all_platforms(tmp_path):
+    made = tmp_path / "requirements.lock"
+    package.lock(["cffi>=1.17"], made)
+    lines = made.read_text(encoding="utf-8").splitlines()
+    assert lines[1] == "# for: cffi>=1.17"
+    assert {line.split("==")[0] for line in lines if "==" in line} == {"cffi", "pycparser"}
+    assert len([line for line in lines if "--hash=sha256:" in line]) > 20  # a wheel for each Python and machine
+    with pytest.raises(package.PackageError, match=r"pip compile .* failed:\nerror: Distribution not found"):
+        package.lock(["no-such-requirement @ file:///nowhere"], made)
+    assert made.read_text(encoding="utf-8").splitlines() == lines
+
+
 def test_the_lock_pins_every_requirement_by_hash():
     text = package.LOCK.read_text(encoding="utf-8")
     pinned = [line for line in text.splitlines() if line and line[0] not in "# "]
