@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, get_args
 
+from pytest_fileflow.aws.state import size_of
 from pytest_fileflow.cases import cases_of
 from pytest_fileflow.config import BrokenFlow, flow_loader, may_hold_flow
 from pytest_fileflow.config.environment import BadEnvironment, read_environment
@@ -69,9 +70,12 @@ class Request:
 
 
 def _texts(told: Mapping[str, Any], key: str) -> tuple[str, ...]:
-    value = told.get(key, ())
+    if key not in told:
+        return ()
+    value = told[key]
     texts = (value,) if isinstance(value, str) else value
-    if not isinstance(texts, (list, tuple)) or not all(isinstance(text, str) and text for text in texts):
+    # A list without any text is not taken for all there is.
+    if not texts or not isinstance(texts, (list, tuple)) or not all(isinstance(text, str) and text for text in texts):
         raise ConfigInvalid(f"{key}: it is a text or a list of texts, as in {{{json.dumps(key)}: …}}")
     return tuple(texts)
 
@@ -242,7 +246,9 @@ def _needs_a_file(flow: Flow) -> str | None:
 
 
 def _too_large(case: Case) -> str | None:
-    size = len(json.dumps(dump(case)))
+    data = case.flow.testdata
+    # What the payload is made by stands in the run as well.
+    size = size_of([dump(case), dump(data.options), dump(data.wrap)])
     if size <= CASE_BYTES:
         return None
     return f"its config has {size} bytes as JSON, and a state machine hands on {format_size(CASE_BYTES)} at most"
