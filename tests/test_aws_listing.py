@@ -349,7 +349,13 @@ def slow(hours: float) -> Flow:
 
 @pytest.mark.parametrize(
     ("number", "hours", "size", "is_inline"),
-    [(1, 0.1, 1000, True), (40, 0.1, 1000, True), (41, 0.1, 1000, False), (1, 0.1, 300_000, False), (40, 8, 1000, False)],
+    [
+        (1, 0.1, 1000, True),
+        (40, 0.1, 1000, True),
+        (41, 0.1, 1000, False),
+        (1, 0.1, 300_000, False),
+        (40, 8, 1000, False),
+    ],
 )
 def test_many_large_or_long_cases_run_in_executions_of_their_own(number, hours, size, is_inline):
     flow = slow(hours)
