@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import pytest_fileflow
+from pytest_fileflow.aws import STEPS
 
 PACKAGE = Path(pytest_fileflow.__file__).parent
 # A module may import its own layer and those before it.
@@ -145,3 +146,24 @@ def test_the_plugin_brings_nothing_heavy_along():
     program = f"import sys, pytest, pytest_fileflow.plugin; print([m for m in {heavy.split()} if m in sys.modules])"
     answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
     assert answer.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_function_brings_nothing_along_that_it_may_not_need(step):
+    """Its zip has no pytest, and a cold start is paid for in seconds; boto3 and paramiko come with the first use."""
+    never = "pytest _pytest pluggy click duckdb jinja2 xdist pytest_html moto asyncssh"
+    heavy = f"{never} boto3 botocore paramiko cryptography jsonschema jsonschema_rs yaml"
+    program = (
+        f"import sys; from pytest_fileflow.aws.{step} import handler; assert callable(handler); "
+        f"print([name for name in {heavy.split()} if name in sys.modules])"
+    )
+    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    assert answer.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("path", sorted((PACKAGE / "aws").glob("*.py")), ids=lambda path: path.name)
+def test_the_functions_stand_on_what_knows_no_pytest_not_even_later(path):
+    names = imported(path, for_types=False)
+    assert {name.split(".")[0] for name in names}.isdisjoint({"pytest", "click"})
+    assert ours(names) & PLUGIN_SIDE <= {"aws", "cost"}
+    assert not {"pytest", "click"} & {name.split(".")[0] for name in imported(PACKAGE / "cost.py", for_types=False)}
