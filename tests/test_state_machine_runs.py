@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import subprocess
 import sys
 import zipfile
@@ -15,6 +14,7 @@ import pytest
 
 from pytest_fileflow.sandbox import Sandbox
 from tests.support.account import OLDEST, RESULTS, ROLE, RUNTIME, Account, build_package
+from tests.support.alike import alike
 from tests.support.openssh import OpenSsh
 
 if TYPE_CHECKING:
@@ -171,28 +171,6 @@ def _run_by_pytest(flows: list[dict[str, Any]], folder: Path) -> dict[tuple[str,
     assert done.returncode == 1, done.stdout
     records = [json.loads(file.read_text()) for file in (folder / "results").rglob("run.json")]
     return {(record["flow_id"], record["case"]): record for record in records}
-
-
-def alike(record: dict[str, Any]) -> dict[str, Any]:
-    """Return what two records of the same case have in common: all but names, times and request ids."""
-    text = json.dumps(record).replace(record["file"]["sha256"], "SHA256").replace(record["file"]["name"], "FILE")
-    told = json.loads(text.replace(record["run_id"], "RUN"))
-    told.pop("faults", None)  # a session knows them, since it has switched them on
-    told["reason"] = told["reason"] and _blurred(told["reason"])
-    told["checks"] = [{**check, "observed": _blurred(check["observed"])} for check in told["checks"]]
-    for name in ("latency_seconds", "latency_resolution_seconds"):
-        told[name] = told[name] is None
-    for name in ("timeline", "phases_seconds", "evidence"):
-        told[name] = sorted(told[name])
-    if told["observed"]:
-        told["observed"] = {**told["observed"], "sha256": told["observed"]["sha256"] == "SHA256"}
-    return told
-
-
-def _blurred(text: str) -> str:
-    """Return a text without what differs from run to run: digests, fingerprints, times and sizes."""
-    text = re.sub(r"SHA256:\S+|\b[0-9a-f]{64}\b", "DIGEST", text)
-    return re.sub(r"[0-9.]+", "#", text)
 
 
 def test_two_hundred_flows_in_executions_of_their_own(account, package, tmp_path):
