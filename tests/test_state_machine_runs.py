@@ -15,6 +15,7 @@ import pytest
 from pytest_fileflow.sandbox import Sandbox
 from tests.support.account import OLDEST, RESULTS, ROLE, RUNTIME, Account, build_package
 from tests.support.alike import alike
+from tests.support.flows import provision
 from tests.support.openssh import OpenSsh
 
 if TYPE_CHECKING:
@@ -140,7 +141,7 @@ def test_the_same_causes_as_in_a_session(account, package, tmp_path):
     flows = flows_with_faults()
     account.deploy(package, SANDBOX=account.sandbox.address, max_concurrency=20)
     account.push(*flows)
-    _provision(account, flows, tmp_path)
+    provision(account.sandbox, flows, tmp_path)
     ended = account.execute({"cases": "transfer"})
     assert ended.status == "SUCCEEDED", ended
     records = account.records()
@@ -181,7 +182,7 @@ def test_two_hundred_flows_in_executions_of_their_own(account, package, tmp_path
     small = [{**told, "testdata": {"size_bytes": 1000}} for told in flows]
     account.deploy(package, SANDBOX=account.sandbox.address, max_concurrency=40)
     account.push(*small)
-    _provision(account, small, tmp_path)
+    provision(account.sandbox, small, tmp_path)
     ended = account.execute({"cases": ["transfer"]}, name="many")
     assert ended.status == "SUCCEEDED", ended
     assert ended.output is not None
@@ -198,7 +199,7 @@ def test_what_a_stopped_execution_has_left_is_cleaned_up_by_the_next(account, pa
     flows = [flow("stuck", s3("acme-source"), s3("acme-target"), sandbox={"faults": ["drop"]})]
     account.deploy(package, SANDBOX=account.sandbox.address, SETTLE_MINUTES="0")
     account.push(*flows)
-    _provision(account, flows, tmp_path)
+    provision(account.sandbox, flows, tmp_path)
     first = account.start({"cases": "transfer"}, name="first")
     account.wait_for(lambda: any("begun" in key for key in account.keys(RESULTS)) and account.keys("acme-source"))
     account.client("stepfunctions").stop_execution(executionArn=first)
@@ -217,7 +218,7 @@ def test_one_broken_config_keeps_nobody_from_being_run_and_fails_the_execution(a
     account.deploy(package, SANDBOX=account.sandbox.address)
     account.push(*flows)
     account.push({"flow_id": "bad", "sorce": {}}, name="flows/bad.json")
-    _provision(account, flows, tmp_path)
+    provision(account.sandbox, flows, tmp_path)
     ended = account.execute()
     assert (ended.status, ended.error.partition(":")[0]) == ("FAILED", "Incomplete")
     assert {key: record["outcome"] for key, record in account.records().items()} == {
@@ -230,7 +231,7 @@ def test_pages_and_queries_read_the_records(account, package, tmp_path, monkeypa
     flows = [flow("fine", s3("acme-source"), s3("acme-target"))]
     account.deploy(package, SANDBOX=account.sandbox.address)
     account.push(*flows)
-    _provision(account, flows, tmp_path)
+    provision(account.sandbox, flows, tmp_path)
     assert account.execute().status == "SUCCEEDED"
     place = f"s3://{RESULTS}/r"
     told = _fileflow("history", place, "--sandbox", "--no-rollup", "--json", cwd=tmp_path)
@@ -243,17 +244,3 @@ def test_pages_and_queries_read_the_records(account, package, tmp_path, monkeypa
 def _fileflow(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "pytest_fileflow.cli", *arguments]
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=120, check=False)
-
-
-def _provision(account: Account, flows: list[dict[str, Any]], folder: Path) -> None:
-    """Make in the sandbox what flows name, as a session does."""
-    from pytest_fileflow.config import flow_loader
-    from pytest_fileflow.registry import Registry, register_builtin_checks, register_builtin_patterns
-
-    registry = Registry()
-    register_builtin_patterns(registry)
-    register_builtin_checks(registry)
-    loader = flow_loader(sandbox=True, patterns=registry.size_problems(), checks=registry.checks())
-    file = folder / "all.json"
-    file.write_text(json.dumps({"flows": flows}))
-    account.sandbox.provision(loader.load(file, "all.json"))

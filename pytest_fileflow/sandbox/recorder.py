@@ -91,6 +91,9 @@ def resources_in(parameters: dict[str, Any]) -> dict[str, str]:
     copied = named.get("CopySource")
     if isinstance(copied, dict):
         named["CopySource"] = f"{copied.get('Bucket')}/{copied.get('Key')}"
+    deleted = parameters.get("Delete")
+    if isinstance(deleted, dict):
+        named["Keys"] = "\n".join(each["Key"] for each in deleted.get("Objects", ()))
     items = parameters.get("RequestItems")  # of DynamoDB, by table
     if isinstance(items, dict):
         named["TableName"] = ",".join(sorted(items))

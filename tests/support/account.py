@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_fileflow.aws import STEPS
+from tests.support.lambda_package import wheel
 from tests.support.machine import definition
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 RUNTIME = f"{sys.version_info.major}.{sys.version_info.minor}"
+ARCHITECTURE = {"aarch64": "arm64"}.get(platform.machine(), platform.machine())
 OLDEST = (3, 12)  # of the runtimes that the functions' package is made for
 ROLE = "arn:aws:iam::123456789012:role/fileflow"
 RESULTS, CONFIG = "fileflow-results-bucket", "fileflow-config-bucket"
@@ -31,9 +33,19 @@ WAIT_SECONDS = 300
 
 def build_package(folder: Path) -> Path:
     """Return the functions' zip for this machine's Python, as a user builds it."""
-    arch = {"aarch64": "arm64"}.get(platform.machine(), platform.machine())
     output = folder / "functions.zip"
-    command = [sys.executable, "deploy/package.py", "--arch", arch, "--python", RUNTIME, "--output", str(output)]
+    told = (
+        "--arch",
+        ARCHITECTURE,
+        "--python",
+        RUNTIME,
+        "--wheel",
+        str(wheel(folder)),
+        "--compile",
+        "--output",
+        str(output),
+    )
+    command = [sys.executable, "deploy/package.py", *told]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     return output
