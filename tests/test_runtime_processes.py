@@ -88,6 +88,49 @@ def test_a_new_revision_of_a_program_ends_the_processes_of_the_old(make_pool):
     assert pool.invoke(invocation(program("two"))).body == other
 
 
+def test_a_program_waits_for_its_own_process_before_it_ends_another_s(make_pool, tmp_path):
+    pool, ends = make_pool(size=2, kept=2), []
+    other = pool.invoke(invocation(program("other"))).body
+    held = f'{{"began": "{tmp_path / "began"}", "until": "{tmp_path / "until"}"}}'.encode()
+    both = [
+        threading.Thread(target=lambda body=body: ends.append(pool.invoke(invocation(program("one"), body)).body))
+        for body in (held, b"null")
+    ]
+    both[0].start()
+    eventually((tmp_path / "began").exists)
+    both[1].start()
+    assert [pool.invoke(invocation(program("other"))).body for _ in range(10)] == [other] * 10
+    assert ends == []
+    (tmp_path / "until").touch()
+    for thread in both:
+        thread.join(20)
+    assert len(ends) == 2
+    assert len(set(ends)) == 1
+    assert pool.invoke(invocation(program("other"))).body == other
+
+
+def test_what_waits_in_line_ends_with_the_pool(make_pool, tmp_path):
+    pool, told = make_pool(size=1, kept=1), []
+    held = f'{{"began": "{tmp_path / "began"}", "until": "{tmp_path / "until"}"}}'.encode()
+
+    def second() -> None:
+        with pytest.raises(RuntimeError, match="the sandbox is stopping"):
+            pool.invoke(invocation(program("one")))
+        told.append("stopped")
+
+    threads = [
+        threading.Thread(target=pool.invoke, args=(invocation(program("one"), held),)),
+        threading.Thread(target=second),
+    ]
+    threads[0].start()
+    eventually((tmp_path / "began").exists)
+    threads[1].start()
+    pool.stop()
+    for thread in threads:
+        thread.join(20)
+    assert told == ["stopped"]
+
+
 def test_a_report_names_the_memory_of_the_program(make_pool):
     assert "Memory Size: 256 MB" in make_pool(size=1, kept=1).invoke(invocation(program("one"))).log
 

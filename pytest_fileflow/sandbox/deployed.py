@@ -151,12 +151,12 @@ class Deployed:
 
     def _unpack(self, function: Any) -> Path:
         """Return the folder with a function's code, which functions of the same zip share."""
-        data: bytes = getattr(function, "code_bytes", b"")  # missing for a container image
-        folder = self._directory / "functions" / hashlib.sha256(data).hexdigest()[:16]
+        # the digest of the zip, made once when it came in, is no name for a folder: it may hold slashes
+        folder = self._directory / "functions" / hashlib.sha256(function.code_sha_256.encode()).hexdigest()[:16]
         if not folder.exists():
             begun = folder.with_suffix(".begun")
             begun.mkdir(parents=True, exist_ok=True)
-            _extract(data, begun)
+            _extract(getattr(function, "code_bytes", b""), begun)  # a container image has none
             begun.rename(folder)
         return folder
 

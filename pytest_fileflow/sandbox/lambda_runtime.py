@@ -237,7 +237,8 @@ class Pool:
         self._directory = directory
         self._ended = ended
         self._lock = threading.Lock()
-        self._slots = threading.Semaphore(self.size)
+        self._freed = threading.Condition(self._lock)
+        self._taken = 0
         self._idle: list[_Instance] = []
         self._all: set[_Instance] = set()
         self._started = 0
@@ -253,24 +254,20 @@ class Pool:
         and lends its place, or all places could be taken by invocations that wait for one.
         """
         if not is_nested:
-            return self._invoke(invocation)
-        self._slots.release()
+            return self._invoke(invocation, self._begin(invocation))
+        self._give_place()
         try:
-            return self._invoke(invocation)
+            return self._invoke(invocation, self._begin(invocation, is_nested=True))
         finally:
-            self._slots.acquire()
+            self._take_place()
 
-    def _invoke(self, invocation: Invocation) -> Answer:
-        self._slots.acquire()
-        running = None
+    def _invoke(self, invocation: Invocation, running: _Running) -> Answer:
         try:
-            instance = self._take(invocation.program)
-            running = self._running[invocation.request_id] = _Running(invocation, instance)
             began = time.monotonic()
-            answer, reusable = instance.run(invocation)
-            self._put_back(instance, reusable)
+            answer, reusable = running.instance.run(invocation)
+            self._put_back(running.instance, reusable)
         finally:
-            self._end(invocation.request_id, running)
+            self._end(running)
         answer = _with_report(invocation, answer, time.monotonic() - began)
         self._ended(invocation, answer)
         return answer
@@ -301,7 +298,7 @@ class Pool:
                 return
             running.is_parked = True
             self._serve_one_more()
-        self._slots.release()
+        self._give_place()
 
     def warm(self, program: Program) -> None:
         """Start a process ahead of the first invocation, unless there is one."""
@@ -314,6 +311,7 @@ class Pool:
         """Kill every process; what waits in line is dropped."""
         with self._lock:
             self._stopped = True
+            self._freed.notify_all()
             instances = list(self._all)
         for _ in range(self._serving):
             self._line.put(None)
@@ -332,14 +330,33 @@ class Pool:
         while (waiting := self._line.get()) is not None and not self._stopped:
             self._try(*waiting)
 
-    def _end(self, request_id: str, running: _Running | None) -> None:
+    def _begin(self, invocation: Invocation, *, is_nested: bool = False) -> _Running:
+        """Wait for a place and a process."""
+        with self._freed:
+            while (instance := self._find(invocation.program, is_nested)) is None:
+                self._freed.wait()
+            self._taken += 1
+            running = self._running[invocation.request_id] = _Running(invocation, instance)
+            return running
+
+    def _end(self, running: _Running) -> None:
         with self._lock:
-            self._running.pop(request_id, None)
-            if running is not None and running.expires is not None:
+            self._running.pop(running.invocation.request_id, None)
+            if running.expires is not None:
                 running.expires.cancel()
-            if running is not None and running.is_parked:
+            if running.is_parked:
                 return  # its place was given away already
-        self._slots.release()
+        self._give_place()
+
+    def _give_place(self) -> None:
+        with self._freed:
+            self._taken -= 1
+            self._freed.notify_all()  # not just one: what comes first may wait for a process of its own
+
+    def _take_place(self) -> None:
+        with self._freed:
+            self._freed.wait_for(lambda: self._taken < self.size or self._stopped)
+            self._taken += 1
 
     def _try(self, invocation: Invocation, tries: int) -> None:
         try:
@@ -352,17 +369,30 @@ class Pool:
             timer.daemon = True
             timer.start()
 
-    def _take(self, program: Program) -> _Instance:
-        with self._lock:
-            unfit = [idle for idle in self._idle if not idle.alive or _is_outdated(idle.program, program)]
-            self._forget(unfit)
-            fit = next((idle for idle in reversed(self._idle) if idle.program == program), None)
-            if fit is not None:
-                self._idle.remove(fit)
-                return fit
-            too_many = len(self._all) + 1 - self._kept
-            self._forget(self._idle[: max(0, too_many)])  # the front of the list has been idle for longest
-            return self._start(program)
+    def _find(self, program: Program, is_nested: bool) -> _Instance | None:
+        """Return a process for a program, or None where it is better waited for; you hold the lock.
+
+        Where no more are to be started, a program waits for a process of its own that is at work
+        before it ends one of another, which would soon have to be started again. What a running
+        invocation waits for does not: the process at work may be the one that waits.
+        """
+        if self._stopped:
+            raise RuntimeError("the sandbox is stopping")
+        if self._taken >= self.size:
+            return None
+        self._forget([idle for idle in self._idle if not idle.alive or _is_outdated(idle.program, program)])
+        fit = next((idle for idle in reversed(self._idle) if idle.program == program), None)
+        if fit is not None:
+            self._idle.remove(fit)
+            return fit
+        too_many = len(self._all) + 1 - self._kept
+        if too_many > 0 and not is_nested and self._is_at_work(program):
+            return None
+        self._forget(self._idle[: max(0, too_many)])  # the front of the list has been idle for longest
+        return self._start(program)
+
+    def _is_at_work(self, program: Program) -> bool:
+        return any(at.instance.program == program and not at.is_parked for at in self._running.values())
 
     def _forget(self, instances: list[_Instance]) -> None:
         """End idle processes, while whoever wanted their places goes on; you hold the lock."""
@@ -372,8 +402,6 @@ class Pool:
             threading.Thread(target=instance.close, daemon=True, name="runtime-close").start()
 
     def _start(self, program: Program) -> _Instance:
-        if self._stopped:
-            raise RuntimeError("the sandbox is stopping")
         self._started += 1
         instance = _Instance(self._directory / f"runtime-{self._started}.log", program)
         self._all.add(instance)
