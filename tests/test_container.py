@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import boto3
 import pytest
 
 from tests.support import container, lambda_package
@@ -23,16 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 package = lambda_package.script()
-STORE, RESULTS = "s3://example-configs/team", "s3://example-results/daily"
 STOP_SECONDS = 120  # Fargate's longest stopTimeout
-FLOW = {
-    "flow_id": "acme",
-    "source": {"type": "S3", "bucket": "example-source", "prefix": "out"},
-    "target": {"type": "S3", "bucket": "example-target", "prefix": "in"},
-    "transfer": {"mode": "event"},
-    "validation": {"expect_within_seconds": 60},
-    "testdata": {"size_bytes": 4096},
-}
 
 
 @pytest.fixture
@@ -40,69 +27,8 @@ def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
     with MotoServer() as server:
         for name, value in server.environment.items():
             monkeypatch.setenv(name, value)
-        for name in ("example-configs", "example-results", "example-source", "example-target"):
-            boto3.client("s3").create_bucket(Bucket=name)
+        container.make_buckets()
         yield server.environment
-
-
-@pytest.fixture
-def mover(cloud: dict[str, str]) -> Iterator[None]:
-    """Copy whatever comes into the source, as the transfer under test would."""
-    stop = threading.Event()
-    s3 = boto3.client("s3")
-
-    def move() -> None:
-        while not stop.wait(0.2):
-            for key in keys("example-source"):
-                name = key.rpartition("/")[2]
-                if not name.endswith((".sha256", ".json")):
-                    body = s3.get_object(Bucket="example-source", Key=key)["Body"].read()
-                    s3.put_object(Bucket="example-target", Key=f"in/{name}", Body=body)
-
-    thread = threading.Thread(target=move)
-    thread.start()
-    yield
-    stop.set()
-    thread.join()
-
-
-def keys(bucket: str) -> list[str]:
-    return [each["Key"] for each in boto3.client("s3").list_objects_v2(Bucket=bucket).get("Contents", ())]
-
-
-def store(**changes: Any) -> None:
-    body = json.dumps({**FLOW, **changes}).encode()
-    boto3.client("s3").put_object(Bucket="example-configs", Key="team/flows/acme.json", Body=body)
-
-
-def transfers() -> list[dict[str, Any]]:
-    """Return the records of the runs that sent a file."""
-    names = [key for key in keys("example-results") if key.endswith("/run.json")]
-    every = [json.load(boto3.client("s3").get_object(Bucket="example-results", Key=key)["Body"]) for key in names]
-    return [record for record in every if record["kind"] == "transfer"]
-
-
-def start(folder: Path, cloud: dict[str, str], *arguments: str) -> subprocess.Popen[str]:
-    """Start the image's command, with its suite, its environment and its volumes."""
-    suite, temporary = folder / "suite", folder / "tmp"
-    (suite / "fileflow-results").mkdir(parents=True)
-    temporary.mkdir()
-    shutil.copy(container.DOCKERFILE.with_name("pytest.ini"), suite)
-    suite.chmod(0o555)
-    program, *more = container.entry_point()
-    variables = container.environment()
-    own = {
-        **{name: value.replace("/tmp", str(temporary)) for name, value in variables.items()},
-        "PATH": os.environ["PATH"],
-        "HOME": "/nonexistent",
-        "TMPDIR": str(temporary),
-        **cloud,
-        **{name: os.environ[name] for name in ("PYTHONPATH",) if name in os.environ},
-    }
-    command = [str(Path(sys.executable).with_name(program)), *more, *arguments]
-    return subprocess.Popen(
-        command, cwd=suite, env=own, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
-    )
 
 
 def until(condition: Callable[[], object], process: subprocess.Popen[str]) -> None:
@@ -147,37 +73,30 @@ def test_the_lock_is_that_of_the_project(tmp_path):
     assert all("==" in line and line.endswith("\\") for line in pinned)
 
 
-def test_a_container_runs_the_store_and_leaves_records_in_the_bucket_alone(tmp_path, cloud, mover):
-    store()
-    arguments = (
-        "--fileflow-config",
-        STORE,
-        "--fileflow-results",
-        RESULTS,
-        "-n",
-        "2",
-        "--junitxml=fileflow-results/junit.xml",
-    )
-    process = start(tmp_path, cloud, *arguments)
-    output = process.communicate(timeout=180)[0]
+def test_a_container_runs_the_store_and_leaves_records_in_the_bucket_alone(tmp_path, cloud):
+    container.store()
+    arguments = ("-n", "2", "--junitxml=fileflow-results/junit.xml")
+    with container.transfer():
+        process = container.start(tmp_path, cloud, *container.PLACES, *arguments)
+        output = process.communicate(timeout=180)[0]
     assert process.returncode == 0, output
-    assert (tmp_path / "suite" / "fileflow-results" / "junit.xml").is_file()
-    (record,) = transfers()
+    (record,) = container.transfers()
     assert (record["flow_id"], record["outcome"], record["residue"]) == ("acme", "passed", [])
+    assert (tmp_path / "suite" / "fileflow-results" / "junit.xml").is_file()
     assert sorted(path.name for path in (tmp_path / "suite").iterdir()) == ["fileflow-results", "pytest.ini"]
-    assert not keys("example-source")
+    assert not container.keys(container.SOURCE)
 
 
 @pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["plain", "n2"])
 def test_a_container_that_is_stopped_cleans_up_and_records_in_time(tmp_path, cloud, workers):
-    store(validation={"expect_within_seconds": 600})
-    process = start(tmp_path, cloud, "--fileflow-config", STORE, "--fileflow-results", RESULTS, *workers)
-    until(lambda: len(keys("example-source")) == 3, process)  # the file and its two sidecars
+    container.store(validation={"expect_within_seconds": 600})
+    process = container.start(tmp_path, cloud, *container.PLACES, *workers)
+    until(lambda: len(container.keys(container.SOURCE)) == 3, process)  # the file and its two sidecars
     stopped = time.monotonic()
     os.kill(process.pid, signal.SIGTERM)
     output = process.communicate(timeout=STOP_SECONDS)[0]
     assert process.returncode == 2, output  # pytest's own for an interrupted session
     assert time.monotonic() - stopped < STOP_SECONDS / 2
-    (record,) = transfers()
+    (record,) = container.transfers()
     assert record["cause"] == "tester.interrupted"
-    assert keys("example-source") == []
+    assert container.keys(container.SOURCE) == []
