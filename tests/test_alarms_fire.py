@@ -24,6 +24,7 @@ from pytest_fileflow.results.cloudwatch.data import metric_data
 from pytest_fileflow.results.cloudwatch.publishing import publish
 from tests.support.ministack import ministack
 from tests.support.records import record
+from tests.terraform import Terraform, copied, resources, tiny_package
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -56,6 +57,15 @@ def cloud(address: str, monkeypatch: pytest.MonkeyPatch) -> boto3.Session:
 @pytest.fixture
 def told(cloud: boto3.Session) -> Told:
     return Told(cloud)
+
+
+@pytest.fixture(scope="module")
+def planned(address: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    """Return what the Terraform module would make, by address."""
+    folder = tmp_path_factory.mktemp("terraform")
+    root = Terraform(copied(folder), {**CREDENTIALS, "AWS_ENDPOINT_URL": address})
+    plan = root.plan({"package": str(tiny_package(folder)), "flow_ids": ["acme"]})
+    return resources(plan["planned_values"])
 
 
 class Told:
@@ -116,6 +126,40 @@ def named(name: str) -> dict[str, Any]:
     return alarm
 
 
+# Terraform's names of what an alarm has, by CloudWatch's.
+FIELDS = {
+    "AlarmName": "alarm_name",
+    "AlarmDescription": "alarm_description",
+    "Namespace": "namespace",
+    "MetricName": "metric_name",
+    "Statistic": "statistic",
+    "Period": "period",
+    "EvaluationPeriods": "evaluation_periods",
+    "DatapointsToAlarm": "datapoints_to_alarm",
+    "Threshold": "threshold",
+    "ComparisonOperator": "comparison_operator",
+    "TreatMissingData": "treat_missing_data",
+}
+
+
+def alarm_of(planned: dict[str, dict[str, Any]], address: str) -> dict[str, Any]:
+    values = planned[f"aws_cloudwatch_metric_alarm.{address}"]
+    dimensions = [{"Name": name, "Value": value} for name, value in (values["dimensions"] or {}).items()]
+    return {name: values[field] for name, field in FIELDS.items()} | {"Dimensions": dimensions}
+
+
+def test_an_alarm_is_told_once_when_a_flow_fails_and_not_before(cloud, told, planned):
+    alarm = alarm_of(planned, 'flow["acme"]')
+    assert alarm["Dimensions"] == [{"Name": "FlowId", "Value": "acme"}]
+    told.set(alarm)
+    session(cloud, ("acme", "passed"))
+    assert told.state(alarm["AlarmName"]) == "OK"
+    session(cloud, ("acme", "failed"))
+    assert told.state(alarm["AlarmName"]) == "ALARM"
+    session(cloud, ("acme", "failed"))
+    assert until(lambda: told.messages("ALARM")) == [alarm["AlarmName"]]
+
+
 def test_a_failed_flow_is_told_and_one_that_passes_is_not(cloud, told):
     failed, unjudged = named("fileflow-failed"), named("fileflow-not-judged")
     told.set(failed)
@@ -148,20 +192,24 @@ def test_a_suite_that_ran_nothing_is_missed_and_one_that_runs_again_is_well(clou
     assert until(lambda: told.messages("OK")) == ["fileflow-missing"]
 
 
-def test_a_schedule_starts_the_machine_with_its_input(cloud):
+def test_a_schedule_starts_the_machine_with_its_input(cloud, planned):
+    schedule = planned['aws_scheduler_schedule.suite["canary"]']
+    (target,) = schedule["target"]
     machines = cloud.client("stepfunctions")
     role = "arn:aws:iam::123456789012:role/scheduler"
     definition = json.dumps({"StartAt": "Done", "States": {"Done": {"Type": "Succeed"}}})
     machine = machines.create_state_machine(name="suite", definition=definition, roleArn=role)["stateMachineArn"]
+    (window,) = schedule["flexible_time_window"]
     due = datetime.now(timezone.utc) + timedelta(seconds=2)
     cloud.client("scheduler").create_schedule(
-        Name="canary",
+        Name=schedule["name"],
         ScheduleExpression=f"at({due:%Y-%m-%dT%H:%M:%S})",
-        ScheduleExpressionTimezone="UTC",
-        FlexibleTimeWindow={"Mode": "OFF"},
-        Target={"Arn": machine, "RoleArn": role, "Input": '{"cases": ["canary"]}'},
+        ScheduleExpressionTimezone=schedule["schedule_expression_timezone"],
+        State=schedule["state"],
+        FlexibleTimeWindow={"Mode": window["mode"]},
+        Target={"Arn": machine, "RoleArn": role, "Input": target["input"]},
     )
     (execution,) = until(lambda: machines.list_executions(stateMachineArn=machine)["executions"])
     told = machines.describe_execution(executionArn=execution["executionArn"])
-    assert json.loads(told["input"]) == {"cases": ["canary"]}
+    assert json.loads(told["input"]) == json.loads(target["input"]) == {"cases": ["canary"]}
     assert told["startDate"] >= due.replace(microsecond=0)
