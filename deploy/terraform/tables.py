@@ -1,4 +1,4 @@
-"""Writes the tables of variables and outputs in README.md, from variables.tf and outputs.tf; --check only compares."""
+"""Writes the tables of variables and outputs in each module's README.md, from its own files; --check only compares."""
 
 from __future__ import annotations
 
@@ -31,31 +31,33 @@ def _words(quoted: str) -> str:
     return quoted[1:-1].replace('\\"', '"').replace("|", "\\|")
 
 
-def tables() -> str:
-    """Return both tables as Markdown."""
+def tables(module: Path) -> str:
+    """Return both tables of a module as Markdown."""
     lines = ["| variable | type | default | what it is |", "|---|---|---|---|"]
-    for name, told in blocks((HERE / "variables.tf").read_text(encoding="utf-8")).items():
+    for name, told in blocks((module / "variables.tf").read_text(encoding="utf-8")).items():
         default = f"`{told['default']}`" if "default" in told else "required"
         lines.append(f"| `{name}` | `{told['type']}` | {default} | {_words(told['description'])} |")
     lines += ["", "| output | what it is |", "|---|---|"]
-    for name, told in blocks((HERE / "outputs.tf").read_text(encoding="utf-8")).items():
+    for name, told in blocks((module / "outputs.tf").read_text(encoding="utf-8")).items():
         lines.append(f"| `{name}` | {_words(told['description'])} |")
     return "\n".join(lines)
 
 
 def main() -> int:
-    """Write the tables between their marks, or say that they are not up to date."""
-    readme = HERE / "README.md"
-    text = readme.read_text(encoding="utf-8")
-    before, begin, rest = text.partition("<!-- tables -->\n")
-    _, end, after = rest.partition("<!-- /tables -->")
-    current = f"{before}{begin}\n{tables()}\n\n{end}{after}"
-    if "--check" in sys.argv:
-        if current != text:
-            sys.stderr.write("README.md does not say what variables.tf and outputs.tf do: run python tables.py\n")
-        return int(current != text)
-    readme.write_text(current, encoding="utf-8")
-    return 0
+    """Write the tables between their marks, or say of which modules they are not up to date."""
+    stale = 0
+    for module in (HERE, HERE / "modules" / "container"):
+        readme = module / "README.md"
+        text = readme.read_text(encoding="utf-8")
+        before, begin, rest = text.partition("<!-- tables -->\n")
+        _, end, after = rest.partition("<!-- /tables -->")
+        current = f"{before}{begin}\n{tables(module)}\n\n{end}{after}"
+        if "--check" not in sys.argv:
+            readme.write_text(current, encoding="utf-8")
+        elif current != text:
+            sys.stderr.write(f"{readme} does not say what variables.tf and outputs.tf do: run python tables.py\n")
+            stale = 1
+    return stale
 
 
 if __name__ == "__main__":
