@@ -62,6 +62,27 @@ def test_production_configs_rehearse_unchanged(sandbox: Sandbox, path: Path) -> 
         assert flow_id in [post["body"] for post in sandbox.webhook_posts()]
 
 
+def test_what_a_flow_names_can_be_deployed_too(sandbox: Sandbox) -> None:
+    flow = make_flow("deployed", "S3", "S3", Transfer("invoke", "deployed"))
+    source = S3Location("made-for-a-flow", "in/")
+    s3, secrets = client(sandbox, "s3"), client(sandbox, "secretsmanager")
+    arn = secrets.create_secret(Name="partner/deployed", SecretString="theirs")["ARN"]
+    target = SftpLocation("source.example.com", "deployed", "/in", arn)
+    sandbox.provision([Flow(flow.flow_id, source, target, flow.transfer)])
+    there = {"Bucket": "made-for-a-flow", "CreateBucketConfiguration": {"LocationConstraint": "us-west-2"}}
+    s3.create_bucket(**there)
+    assert s3.get_bucket_location(Bucket="made-for-a-flow")["LocationConstraint"] == "us-west-2"
+    Store(sandbox, source).put("a.csv", b"a")
+    with pytest.raises(s3.exceptions.BucketAlreadyOwnedByYou):
+        s3.create_bucket(**there)
+    assert Store(sandbox, source).read("a.csv") == b"a"
+
+    assert secrets.describe_secret(SecretId=arn)["Name"] == "partner/deployed"
+    version = next(iter(secrets.describe_secret(SecretId=arn)["VersionIdsToStages"]))
+    assert secrets.get_secret_value(SecretId=arn, VersionId=version)["SecretString"] == "theirs"
+    assert "privateKey" in json.loads(secrets.get_secret_value(SecretId=arn)["SecretString"])
+
+
 def test_unknown_function_is_not_found(sandbox: Sandbox) -> None:
     functions = client(sandbox, "lambda")
     with pytest.raises(functions.exceptions.ResourceNotFoundException, match="Function not found: arn:aws:lambda"):

@@ -46,12 +46,14 @@ class Tables:
     """What the sandbox itself knows by the exact text of the configs; written by provisioning only.
 
     ``functions`` maps a function's name to its timeout in seconds, ``secrets`` an id to a secret
-    text, ``topics`` a topic's configured ARN to its name.
+    text, ``topics`` a topic's configured ARN to its name. ``buckets`` are those that were made for
+    flows, and that nobody has created otherwise.
     """
 
     functions: dict[str, float] = field(default_factory=dict)
     secrets: dict[str, str] = field(default_factory=dict, repr=False)
     topics: dict[str, str] = field(default_factory=dict)
+    buckets: set[str] = field(default_factory=set)
 
 
 class Gateway:
@@ -100,6 +102,8 @@ class Gateway:
             return self._secret(request)
         if request.service == "ssm":
             return self._parameter(request)
+        if request.service == "s3":
+            _give_up_bucket(request, self._tables.buckets)
         if request.service == "states":
             machines.name_execution(request)
         if request.service == "sns":
@@ -125,10 +129,13 @@ class Gateway:
         action = request.header("X-Amz-Target").removeprefix("secretsmanager.")
         if action not in ("GetSecretValue", "DescribeSecret"):
             return None
-        name = str(json.loads(request.body() or b"{}").get("SecretId", ""))
+        question = json.loads(request.body() or b"{}")
+        name = str(question.get("SecretId", ""))
         text = self._tables.secrets.get(name)
-        if text is None:
-            return None
+        if text is None or (
+            _is_deployed(name, request.region) and (action != "GetSecretValue" or "VersionId" in question)
+        ):
+            return None  # whoever deploys secrets looks after versions; a flow just asks for the secret
         answer: dict[str, object] = {"ARN": name, "Name": name.rpartition(":secret:")[2]}
         version = str(uuid.uuid5(uuid.NAMESPACE_URL, name))
         if action == "DescribeSecret":
@@ -206,6 +213,20 @@ def _s3_event(request: Request, bucket: str, key: str) -> dict[str, object]:
         },
     }
     return {"Records": [record]}
+
+
+def _is_deployed(secret: str, region: str) -> bool:
+    """Tell whether a secret was created through the API too."""
+    return backends.is_loaded("secretsmanager") and secret in backends.backend("secretsmanager", region).secrets
+
+
+def _give_up_bucket(request: Request, made: set[str]) -> None:
+    """Let a bucket that was made for a flow be created by whoever deploys it, as long as it is empty."""
+    name = request.path.strip("/")
+    if request.method != "PUT" or name not in made or set(parse_qs(request.query, keep_blank_values=True)) - {"x-id"}:
+        return
+    made.discard(name)
+    backends.backend("s3").delete_bucket(name)  # does nothing where there are files
 
 
 def _name_topic(request: Request, topics: Mapping[str, str]) -> None:

@@ -5,6 +5,7 @@ Two threads that come in by different doors would each find the other's module h
 
 from __future__ import annotations
 
+import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +38,11 @@ def backend(service: str, region: str = GLOBAL) -> Any:
 
         _change(service)
         return get_backend(service)[ACCOUNT][region]  # type: ignore[call-overload, unused-ignore] # the name is data here
+
+
+def is_loaded(service: str) -> bool:
+    """Tell whether anybody has used a service yet, and so may have made something in it."""
+    return f"moto.{service}.models" in sys.modules
 
 
 def application() -> WSGIApplication:

@@ -52,7 +52,6 @@ class Provisioner:
         self._webhook_url = webhook_url
         self._lock = threading.Lock()
         self._public_keys: dict[str, bytes] = {}
-        self._buckets: set[str] = set()
 
     def add(self, flows: Sequence[Mapping[str, object]]) -> dict[str, object]:
         """Make what plain flows name; return how long it took and, by flow, why one could not be made."""
@@ -105,17 +104,16 @@ class Provisioner:
                 self._servers().ensure_faulty(place, partial(self._switches.at, place))
 
     def _bucket(self, name: str) -> None:
-        if name in self._buckets:
-            return
         stored = backend("s3")
+        if name in stored.buckets:
+            return
         from moto.s3.exceptions import S3ClientError
 
-        if name not in stored.buckets:
-            try:
-                stored.create_bucket(name, REGION)
-            except S3ClientError as error:
-                raise ValueError(f"the bucket {name!r} cannot be made: {error}") from None
-        self._buckets.add(name)
+        try:
+            stored.create_bucket(name, REGION)
+        except S3ClientError as error:
+            raise ValueError(f"the bucket {name!r} cannot be made: {error}") from None
+        self._tables.buckets.add(name)
 
     def _seed(self, uri: object) -> None:
         """Put a file where a flow finds its seed in S3: the real one cannot be had from here."""
