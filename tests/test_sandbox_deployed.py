@@ -356,3 +356,17 @@ def test_files_of_a_zip_keep_their_modes(sandbox):
     files = {"app.py": "import os\ndef handler(event, context): return oct(os.stat('tool').st_mode)", "tool": ""}
     deploy(sandbox, "modes", "", Code={"ZipFile": zipped(files, {"tool": 0o755})})
     assert invoke(sandbox, "modes") == (None, "0o100755")
+
+
+def test_a_bucket_with_versions_can_be_emptied(sandbox):
+    """As Terraform does it for force_destroy: all versions and marks in one request, whatever comes last."""
+    s3 = client(sandbox, "s3")
+    s3.create_bucket(Bucket="versions")
+    s3.put_bucket_versioning(Bucket="versions", VersioningConfiguration={"Status": "Enabled"})
+    s3.put_object(Bucket="versions", Key="gone", Body=b"x")
+    s3.delete_object(Bucket="versions", Key="gone")
+    told = s3.list_object_versions(Bucket="versions")
+    every = [*told["Versions"], *told["DeleteMarkers"]]
+    wanted = [{"Key": each["Key"], "VersionId": each["VersionId"]} for each in every]
+    assert len(s3.delete_objects(Bucket="versions", Delete={"Objects": wanted})["Deleted"]) == 2
+    s3.delete_bucket(Bucket="versions")

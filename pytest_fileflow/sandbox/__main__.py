@@ -121,13 +121,13 @@ class _Sandbox:
 
     def _change_moto(self) -> None:
         """Have moto do what it leaves out, a service at a time, once somebody uses it."""
-        from pytest_fileflow.sandbox import bucket_policies, machines, moto_functions
+        from pytest_fileflow.sandbox import moto_buckets, machines, moto_functions
 
         def lambdas() -> None:
             moto_functions.prepare(self._lambdas.start_deployed)
             self._deployed.is_empty = False
 
-        backends.before_use("s3", bucket_policies.prepare)
+        backends.before_use("s3", moto_buckets.prepare)
         backends.before_use("lambda", lambdas)
         backends.before_use("stepfunctions", lambda: machines.prepare(self._url))
 

@@ -1,4 +1,4 @@
-"""Lets bucket policies with conditions stand, which moto takes for flat refusals."""
+"""Mends moto's buckets: policies with conditions, which it takes for flat refusals, and marks of what was deleted."""
 
 from __future__ import annotations
 
@@ -7,11 +7,17 @@ from typing import Any
 
 
 def prepare() -> None:
-    """Have moto go by those statements of a bucket's policy that have no condition."""
+    """Have moto go by those statements of a policy that have no condition, and delete marks like versions."""
     from moto.s3 import models
 
     bucket: Any = models.FakeBucket
     bucket.get_permission = _permission
+    mark: Any = models.FakeDeleteMarker
+    mark.dispose = _nothing  # asked of the last version of a key, whatever it is: a mark has no content to give back
+
+
+def _nothing(_: object) -> None:
+    """Do nothing."""
 
 
 def _permission(bucket: Any, action: str, resource: str) -> Any:
