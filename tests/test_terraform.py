@@ -5,10 +5,11 @@ from __future__ import annotations
 import base64
 import fnmatch
 import json
+import os
 import re
+import shutil
 import subprocess
 import sys
-from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,6 +20,7 @@ from pytest_fileflow.results.athena import COLUMNS, TABLE, VIEW, ddl
 from pytest_fileflow.results.cloudwatch.alarms import alarms
 from pytest_fileflow.results.cloudwatch.dashboard import dashboard
 from pytest_fileflow.sandbox import Sandbox
+from tests.support.machine import arns, definition
 from tests.terraform import (
     EXAMPLE,
     MODULE,
@@ -444,39 +446,11 @@ def test_the_machine_may_invoke_the_functions_and_run_itself(everything: Plan) -
     assert allowed["s3:GetObject"]["Resource"] == [f"{RESULTS}/executions/*"]
 
 
-def states_of(machine: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
-    """Yield name, state and the machine or Map that each state stands in."""
-    for name, state in machine["States"].items():
-        yield name, state, machine
-        if state["Type"] == "Map":
-            yield from states_of(state["ItemProcessor"])
-
-
-def targets_of(state: dict[str, Any]) -> set[str]:
-    found = {state[key] for key in ("Next", "Default") if key in state}
-    return found | {each["Next"] for key in ("Choices", "Catch") for each in state.get(key, ())}
-
-
-def test_the_machine_has_the_states_of_a_case_in_both_maps(everything: Plan, least: Plan) -> None:
+def test_the_machine_is_that_which_is_tested(everything: Plan, least: Plan) -> None:
     (values,) = least.of("aws_sfn_state_machine").values()
-    definition = json.loads(values["definition"])
-    case = json.loads((MODULE / "machine" / "case.asl.json").read_text())
-    suite = json.loads((MODULE / "machine" / "suite.asl.json").read_text())
-    assert set(definition["States"]) == set(suite["States"])
-    for map_name, suffix in (("RunFewCases", ""), ("RunManyCases", "OfMany")):
-        told = definition["States"][map_name]
-        assert told["MaxConcurrency"] == 4
-        assert told["ItemProcessor"]["ProcessorConfig"] == suite["States"][map_name]["ItemProcessor"]["ProcessorConfig"]
-        assert set(told["ItemProcessor"]["States"]) == {name.replace("${suffix}", suffix) for name in case["States"]}
-    names = Counter(name for name, _, _ in states_of(definition))
-    assert {name: number for name, number in names.items() if number > 1} == {}
-    for name, state, around in states_of(definition):
-        assert targets_of(state) <= set(around["States"]), name
-        assert around["StartAt"] in around["States"]
-    invoked = set(re.findall(rf"arn:aws:lambda:{REGION}:{ACCOUNT}:function:fileflow-([a-z-]+)", values["definition"]))
-    assert invoked == {step.replace("_", "-") for step in STEPS}
-    assert "${" not in values["definition"]
-    many = json.loads(next(iter(everything.of("aws_sfn_state_machine").values()))["definition"])["States"]
+    functions = arns(f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:fileflow")
+    assert json.loads(values["definition"]) == definition(functions, max_concurrency=4)
+    many = json.loads(everything.of("aws_sfn_state_machine")["suite"]["definition"])["States"]
     assert (many["RunFewCases"]["MaxConcurrency"], many["RunManyCases"]["MaxConcurrency"]) == (40, 100)
 
 
@@ -486,7 +460,7 @@ def test_the_machine_logs_errors_and_no_data_by_default(least: Plan, everything:
     (logging,) = values["logging_configuration"]
     assert (logging["level"], logging["include_execution_data"]) == ("ERROR", False)
     assert values["tracing_configuration"] == [{"enabled": False}]
-    assert next(iter(everything.of("aws_sfn_state_machine").values()))["tracing_configuration"] == [{"enabled": True}]
+    assert everything.of("aws_sfn_state_machine")["suite"]["tracing_configuration"] == [{"enabled": True}]
 
 
 def test_functions_are_given_what_their_step_needs(least: Plan, everything: Plan) -> None:
@@ -696,6 +670,68 @@ def test_in_a_vpc_only_https_and_the_servers_are_reached(everything: Plan) -> No
     assert [each["Condition"]["ArnEquals"]["lambda:SourceFunctionArn"].rpartition(":")[2] for each in denied] == [
         "fileflow-record"
     ]
+
+
+def scanner(name: str) -> str:
+    """Return the path of a program that reads policies or modules; skips, or fails, the test where it is not here."""
+    program = os.environ.get(f"FILEFLOW_{name.upper()}") or shutil.which(name)
+    if program is None:
+        reason = f"{name} is not here: install it in an environment of its own, and name it in FILEFLOW_{name.upper()}"
+        (pytest.fail if os.environ.get("FILEFLOW_REQUIRE_TOOLS") else pytest.skip)(reason)
+    return program
+
+
+def scanned(folder: Path) -> dict[str, Any]:
+    """Return what checkov says of a module, without what is suppressed there with a reason."""
+    words = [scanner("checkov"), "--directory", str(folder), "--framework", "terraform", "--skip-download", "--quiet"]
+    told = subprocess.run([*words, "--output", "json"], capture_output=True, text=True, timeout=300, check=False)
+    report: dict[str, Any] = json.loads(told.stdout)
+    return report
+
+
+def test_a_security_scanner_finds_nothing(tmp_path: Path) -> None:
+    found = scanned(MODULE)
+    assert [f"{each['check_id']} {each['resource']}" for each in found["results"]["failed_checks"]] == []
+    assert (found["summary"]["parsing_errors"], found["summary"]["passed"] > 150) == (0, True)
+    skipped = [line for path in MODULE.glob("*.tf") for line in path.read_text().splitlines() if "checkov:skip" in line]
+    assert len(skipped) > 10
+    assert not [
+        line for line in skipped if not re.search(r"#checkov:skip=CKV2?_AWS_\d+:[a-z].{15,}", line, re.IGNORECASE)
+    ]
+    # It does find what is wrong.
+    folder = copied(tmp_path)
+    path = folder / "bucket.tf"
+    path.write_text(path.read_text().replace("block_public_policy     = true", "block_public_policy     = false"))
+    failed = {each["check_id"] for each in scanned(folder)["results"]["failed_checks"]}
+    assert "CKV_AWS_54" in failed
+
+
+# What a linter of policies does not know: a key of Lambda's, that functions have no ARN for their network interfaces,
+# and that a standard execution is meant where an action takes one of two kinds.
+UNKNOWN = (
+    "lambda:SourceFunctionArn",
+    '"ec2:AssignPrivateIpAddresses", "ec2:CreateNetworkInterface"',
+    '"states:DescribeExecution", "required_format": "arn:*:states:*:*:express:',
+)
+
+
+def linted(folder: Path) -> list[str]:
+    words = [scanner("parliament"), "--directory", str(folder), "--json"]
+    told = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
+    assert "Traceback" not in told.stderr, told.stderr
+    return [line for line in told.stdout.splitlines() if not any(known in line for known in UNKNOWN)]
+
+
+def test_a_linter_of_policies_knows_all_actions_and_their_resources(everything: Plan, tmp_path: Path) -> None:
+    for step in (*STEPS, "machine", "scheduler"):
+        name = f'function["{step}"]' if step in STEPS else step
+        (tmp_path / f"{step}.json").write_text(everything.resources[f"aws_iam_role_policy.{name}"]["policy"])
+    assert linted(tmp_path) == []
+    # It does know.
+    text = (tmp_path / "seed.json").read_text()
+    (tmp_path / "seed.json").write_text(text.replace("s3:PutObjectTagging", "s3:PutObjectTag"))
+    (line,) = linted(tmp_path)
+    assert "UNKNOWN_ACTION" in line
 
 
 def test_no_source_names_an_account_of_ones_own() -> None:
