@@ -1,4 +1,4 @@
-# A deployment a stage: terraform workspace select dev && terraform apply -var-file=dev.tfvars -var package=fileflow.zip
+# A deployment a stage: terraform workspace select dev && terraform apply -var-file=dev.tfvars -var package=PATH
 
 module "fileflow" {
   source = "../.."
