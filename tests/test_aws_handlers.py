@@ -269,6 +269,23 @@ def test_a_run_without_a_record_and_a_broken_config_make_the_suite_incomplete(fu
     boto3.client("s3").delete_object(Bucket=CONFIG, Key="c/flows/bad.json")
 
 
+def test_what_cannot_be_known_of_stopped_executions_keeps_no_flow_from_being_run(functions, sandbox, tmp_path):
+    push([flow("acme", s3("acme-source", "l"), s3("acme-target", "l"))], sandbox, tmp_path)
+    boto3.client("s3").put_object(Bucket=RESULTS, Key="r/open/garbled.json", Body=b"{")
+    summary = functions.execute("one", {"cases": "contract"})
+    assert (summary["is_complete"], summary["passed"]) == (True, 1)
+    assert len(summary["troubles"]) == 1
+    assert summary["troubles"][0].startswith(
+        "what stopped executions have left is not known: unexpected JSONDecodeError"
+    )
+
+
+def test_an_execution_counts_its_own_runs_and_not_those_of_an_older_one_of_its_name(functions, sandbox, tmp_path):
+    push([flow("acme", s3("acme-source", "m"), s3("acme-target", "m"))], sandbox, tmp_path)
+    assert functions.execute("one", {"cases": ["contract", "canary"]})["runs"] == 2
+    assert functions.execute("one", {"cases": "canary"}, started="2027-03-01T06:00:00Z")["runs"] == 1
+
+
 def test_each_step_may_be_done_twice(functions, sandbox, tmp_path):
     """As the state machine does where an answer was lost: with what went into the first try."""
     ends = (s3("acme-source", "h"), s3("acme-target", "h"))

@@ -22,6 +22,7 @@ from pytest_fileflow.results.places import config_store
 from tests.support import config_stores
 from tests.support.config_stores import STORE, TABLE_STORE, delete, put, put_item
 from tests.support.inner import flow
+from tests.support.machine import arns, definition
 from tests.support.s3server import MotoServer
 
 if TYPE_CHECKING:
@@ -243,6 +244,16 @@ def test_a_seed_in_a_file_cannot_be_used(listed):
     assert "seeds/sample.csv" in found.problems[0]
     put("flows/acme.json", flow("acme", testdata={"seed": "s3://seeds/sample.csv"}))
     assert len(listed().cases) == 2
+
+
+def test_a_flow_that_outlasts_an_execution_says_so(listed):
+    put("flows/slow.json", flow("slow", validation={"expect_within_seconds": 86_000}))
+    put("flows/acme.json", flow("acme"))
+    found = listed()
+    assert names(found) == ["acme[4KiB]", "acme[contract]"]
+    assert len(found.problems) == 1
+    assert "slow: its file is awaited for 23.9 h, and an execution has room for 20 h at most" in found.problems[0]
+    assert definition(arns())["TimeoutSeconds"] - history.LONGEST_SECONDS >= 4 * 3600
 
 
 def test_a_flow_that_is_too_large_for_the_state_machine_says_so(listed):

@@ -20,6 +20,9 @@ MOST_INLINE: Final = 40
 MOST_BYTES: Final = 200 * 1024
 """Of a list within a state, which AWS allows 256 KiB."""
 
+LONGEST_SECONDS: Final = 20 * 3600
+"""What a run may wait for its file: an execution ends after a day, and nobody is told of anything then."""
+
 CASE_EVENTS: Final = 70
 """Of a case that does not wait: its steps, each five events and two of the choice after it, and its iteration."""
 LOOK_EVENTS: Final = 10

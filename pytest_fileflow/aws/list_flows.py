@@ -10,12 +10,14 @@ from pytest_fileflow.aws import history, logs, settling
 from pytest_fileflow.aws.executions import papers_of
 from pytest_fileflow.aws.host import careful, host
 from pytest_fileflow.aws.listing import Request, Source
-from pytest_fileflow.aws.state import Execution, State
+from pytest_fileflow.aws.state import Execution, State, handed_on
 from pytest_fileflow.cases import cases_of
+from pytest_fileflow.judging import as_ours
 from pytest_fileflow.portable import dump
 
 if TYPE_CHECKING:
-    from pytest_fileflow.aws.host import Context, Event
+    from pytest_fileflow.aws.host import Context, Event, Host
+    from pytest_fileflow.aws.settling import Unsettled
 
 
 @careful
@@ -36,16 +38,15 @@ def handler(event: Event, context: Context) -> Event:  # noqa: ARG001 - Lambda's
         listed = source.list(Request.parse(event["request"]))
         papers = papers_of(here.results, execution.name, here.clients)
         papers.open({"id": execution.id, "started": execution.started})
-        unsettled = settling.unsettled(
-            here.results, execution.name, here.clients, timedelta(minutes=here.settings.settle_minutes)
-        )
-        items = [dump(case) for case in listed.cases] + [run for each in unsettled for run in each.runs]
+        unsettled, troubles = _unsettled(here, execution)
+        items = [handed_on(dump(case)) for case in listed.cases] + [run for each in unsettled for run in each.runs]
         states = [State.load({"case": item, "execution": dump(execution)}) for item in items]
         papers.write_suite(
             {
                 "expected": [[state.run_id, state.case.name] for state in states],
                 "settles": [each.name for each in unsettled],
                 "problems": list(listed.problems),
+                "troubles": troubles,
                 "watched": {
                     flow.flow_id: [dump(flow.alerts), [case.label for case in cases_of(flow, canary=True)]]
                     for flow in listed.flows
@@ -56,7 +57,7 @@ def handler(event: Event, context: Context) -> Event:  # noqa: ARG001 - Lambda's
         is_inline = history.fits_inline([state.case for state in states], len(json.dumps(items)))
         if not is_inline:
             papers.write_cases(items)
-        logs.say_listed(len(items), listed.problems)
+        logs.say_listed(len(items), [*listed.problems, *troubles])
     return {
         "number": len(items),
         "is_inline": is_inline,
@@ -65,3 +66,12 @@ def handler(event: Event, context: Context) -> Event:  # noqa: ARG001 - Lambda's
         "key": papers.cases_key,
         "execution": {**dump(execution), "allow": dump(listed.allow)},
     }
+
+
+def _unsettled(here: Host, execution: Execution) -> tuple[list[Unsettled], list[str]]:
+    """Return what stopped executions have left, and what keeps that from being known: no flow has to wait for that."""
+    after = timedelta(minutes=here.settings.settle_minutes)
+    try:
+        return settling.unsettled(here.results, execution.name, here.clients, after), []
+    except Exception as error:  # noqa: BLE001 - it is what others have left; the next execution tries again
+        return [], [f"what stopped executions have left is not known: {as_ours(error).reason}"]

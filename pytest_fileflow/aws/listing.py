@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, get_args
 
+from pytest_fileflow.aws.history import LONGEST_SECONDS
 from pytest_fileflow.aws.state import size_of
 from pytest_fileflow.cases import cases_of
 from pytest_fileflow.config import BrokenFlow, flow_loader, may_hold_flow
@@ -120,7 +121,7 @@ class Source:
         for flow in flows:
             problem = None if self.sandbox else _needs_a_file(flow)
             own = [case for case in cases_of(flow, canary=True) if case.kind in request.kinds]
-            problem = problem or next(filter(None, map(_too_large, own)), None)
+            problem = problem or _too_slow(flow) or next(filter(None, map(_too_large, own)), None)
             if problem:
                 problems.append(f"{flow.origin}  {flow.flow_id}: {problem}")
                 continue
@@ -243,6 +244,13 @@ def _needs_a_file(flow: Flow) -> str | None:
     if seed is not None and not str(seed).startswith("s3://"):
         return f"the seed file {seed} lies on another machine: name one as s3://bucket/key"
     return None
+
+
+def _too_slow(flow: Flow) -> str | None:
+    if flow.give_up_seconds <= LONGEST_SECONDS:
+        return None
+    hours = f"{flow.give_up_seconds / 3600:.1f} h"
+    return f"its file is awaited for {hours}, and an execution has room for {LONGEST_SECONDS / 3600:g} h at most"
 
 
 def _too_large(case: Case) -> str | None:

@@ -27,12 +27,14 @@ def handler(event: Event, context: Context) -> Event:  # noqa: ARG001 - Lambda's
     with logs.about("notify", execution.name):
         papers = papers_of(here.results, execution.name, here.clients)
         suite = papers.read_suite()
-        outcomes = list(papers.outcomes())
+        expected = dict(suite["expected"])
+        # An execution of the same name, more than 90 days ago, may have left others.
+        outcomes = [outcome for outcome in papers.outcomes() if outcome.record["run_id"] in expected]
         records = [outcome.record for outcome in outcomes]
         recorded = {record["run_id"] for record in records}
-        unrecorded = [name for run_id, name in suite["expected"] if run_id not in recorded]
+        unrecorded = [name for run_id, name in expected.items() if run_id not in recorded]
         problems = list(suite["problems"])
-        troubles = [outcome.problem for outcome in outcomes if outcome.problem]
+        troubles = [*suite["troubles"], *(outcome.problem for outcome in outcomes if outcome.problem)]
         troubles += _published(here, records, len(problems), len(unrecorded))
         notes, untold = _told(here, execution, records, suite["watched"])
         summary = _summary(records, problems, unrecorded, [*troubles, *untold])

@@ -113,7 +113,7 @@ class State:
         if self.decision is not None:
             kind = next(name for name, type_ in _DECISIONS.items() if isinstance(self.decision, type_))
             told["decision"] = {**dump(self.decision), "kind": kind}
-        handed: dict[str, Any] = _handed(plain_json(told))
+        handed: dict[str, Any] = handed_on(plain_json(told))
         return handed
 
 
@@ -122,16 +122,16 @@ def size_of(told: object) -> int:
     return len(json.dumps(told, ensure_ascii=False).encode())
 
 
-def _handed(value: Any) -> Any:
+def handed_on(value: Any) -> Any:
     """Return a JSON value as it can be handed on: in UTF-8, which has no half characters, and without NaN."""
     if isinstance(value, str):
         if not value.startswith(HALF_CHARACTERS) and encodable(value) == value:
             return value
         return HALF_CHARACTERS + value.encode("utf-8", "surrogatepass").hex()
     if isinstance(value, Mapping):
-        return {_handed(name): _handed(item) for name, item in value.items()}
+        return {handed_on(name): handed_on(item) for name, item in value.items()}
     if isinstance(value, list):
-        return [_handed(item) for item in value]
+        return [handed_on(item) for item in value]
     return value if not isinstance(value, float) or math.isfinite(value) else str(value)
 
 

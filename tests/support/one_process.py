@@ -52,10 +52,11 @@ class OneProcess:
         name: str,
         told: dict[str, Any] | None = None,
         meanwhile: Callable[[str, dict[str, Any]], dict[str, Any] | None] = lambda step, state: state,
+        started: str = STARTED,
     ) -> dict[str, Any]:
         """Run an execution to its end; ``meanwhile`` sees each state before its step, and may end the case there."""
         execution = {"id": f"arn:aws:states:us-east-1:123456789012:execution:m:{name}", "name": name}
-        listed = self.call("list_flows", {"request": told or {}, "execution": {**execution, "started": STARTED}})
+        listed = self.call("list_flows", {"request": told or {}, "execution": {**execution, "started": started}})
         items = listed["items"] if listed["is_inline"] else self.many(listed)
         for item in items:
             self._carry({"case": item, "execution": listed["execution"]}, meanwhile)
