@@ -30,7 +30,7 @@ SECRET = "arn:aws:secretsmanager:us-east-1:123456789012:secret:{}"
 
 
 @pytest.fixture(scope="module")
-def sandbox() -> Iterator[Sandbox]:
+def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
     with Sandbox.start() as running, pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.startswith(("AWS_", "FILEFLOW_"))]:
             patch.delenv(name)
@@ -39,6 +39,7 @@ def sandbox() -> Iterator[Sandbox]:
         patch.setenv("FILEFLOW_RESULTS", f"s3://{RESULTS}/r")
         patch.setenv("FILEFLOW_CONFIG", f"s3://{CONFIG}/c")
         patch.setenv("FILEFLOW_SANDBOX", running.address)
+        patch.setattr("tempfile.tempdir", str(tmp_path_factory.mktemp("tmp")))  # a function keeps copies there
         forget_host()
         yield running
         forget_host()

@@ -288,6 +288,14 @@ def test_a_case_that_is_just_small_enough_leaves_room_for_its_run():
     assert size_of(State(case, Execution("i" * 200, "n" * 80, "2026"), run=run).dump()) <= MOST_BYTES
 
 
+def test_whom_to_tell_is_known_of_flows_and_not_handed_from_step_to_step(listed):
+    alerts = {"sns_topic_arn": "arn:aws:sns:eu-west-1:111111111111:topic"}
+    put("flows/acme.json", flow("acme", alerts=alerts))
+    found = listed()
+    assert [dict(each.alerts) for each in found.flows] == [alerts]
+    assert "sns" not in json.dumps([dump(case) for case in found.cases])
+
+
 # --- Environments
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -120,7 +121,8 @@ class Source:
         cases: list[Case] = []
         for flow in flows:
             problem = None if self.sandbox else _needs_a_file(flow)
-            own = [case for case in cases_of(flow, canary=True) if case.kind in request.kinds]
+            bare = dataclasses.replace(flow, alerts={})  # whom to tell, no step of a run has to know
+            own = [case for case in cases_of(bare, canary=True) if case.kind in request.kinds]
             problem = problem or _too_slow(flow) or next(filter(None, map(_too_large, own)), None)
             if problem:
                 problems.append(f"{flow.origin}  {flow.flow_id}: {problem}")
