@@ -61,7 +61,8 @@ SYSTEM = frozenset(
         *("sandbox_notifications", "sandbox_routes", "sandbox_sftp", "verdict_words", "whereabouts_sandbox"),
         *("whereabouts_servers", "changing_flows", "payload_sessions", "config_stores", "push_pull", "reuse_sessions"),
         *("init", "clean", "sandbox_command", "hostkeys_command", "planning", "rotation", "results_stores"),
-        *("package", "container", "alarms_fire", "terraform", "terraform_apply", "container_module"),
+        *("package", "container", "alarms_fire", "terraform", "terraform_apply", "container_module", "deployment"),
+        *("aws_handlers", "aws_listing", "aws_settling"),
     )
 )
 
