@@ -317,6 +317,7 @@ def test_seeding_twice_leaves_one_file_and_starts_no_second_transfer():
         run = bench.record(bench.carry(again))
         assert run.verdict is not None
         assert run.verdict.outcome == "passed", run.verdict
+        assert run.evidence["seed"] == life.TWICE
         assert bench.left() == []
 
 
@@ -355,6 +356,7 @@ def test_triggering_twice_invokes_once_and_waits_for_that(transfer):
     assert run.verdict is not None
     assert run.verdict.outcome == "passed", run.verdict
     assert run.timeline["triggered"] == bench.tools.clock.stamp_at(began)
+    assert run.evidence["trigger"] == life.TWICE
 
 
 @pytest.mark.parametrize("transfer", [Transfer("invoke", ARN), CALL])

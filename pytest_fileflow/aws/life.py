@@ -43,6 +43,7 @@ NETWORK_ERRORS_IN_A_ROW: Final = 3
 RETRY_SECONDS: Final = 2
 CALL_LOOK_SECONDS: Final = 0.5  # how often to look while a function is being called
 ERROR_LETTERS: Final = 500
+TWICE: Final = "begun before, and not done again: nobody has heard how that ended"
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ def seed(state: State, kit: Kit) -> State:
         if earlier is None or not _is_seeded(state, run, tools):
             run = steps.seed(flow, run, tools)
         else:
-            run = run.with_stamp("seeded", tools.clock.stamp())
+            run = run.with_evidence(seed=TWICE).with_stamp("seeded", tools.clock.stamp())
         if flow.transfer.mode != "event":
             return _to(state, "trigger", run)
         # The file has started the transfer by itself: the time until the next step belongs to the latency.
@@ -129,6 +130,7 @@ def trigger(state: State, kit: Kit) -> State:
         run = run.with_stamp("triggered", tools.clock.stamp_at(moment))
         if earlier is not None:
             logger.warning("the transfer was triggered before, and is not again")
+            run = run.with_evidence(trigger=TWICE)
             doubt = "the step trigger was begun before and ended without an answer: whether it has invoked is not known"
             return _awaiting(dataclasses.replace(state, doubt=doubt), _started(run, tools), moment, tools)
         if flow.transfer.mode == "invoke" and flow.transfer.invocation == "RequestResponse":
