@@ -39,6 +39,7 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
         patch.setenv("FILEFLOW_RESULTS", f"s3://{RESULTS}/r")
         patch.setenv("FILEFLOW_CONFIG", f"s3://{CONFIG}/c")
         patch.setenv("FILEFLOW_SANDBOX", running.address)
+        patch.setattr(boto3, "DEFAULT_SESSION", None)  # another test's, with other credentials
         patch.setattr("tempfile.tempdir", str(tmp_path_factory.mktemp("tmp")))  # a function keeps copies there
         forget_host()
         yield running
@@ -285,6 +286,22 @@ def test_an_execution_counts_its_own_runs_and_not_those_of_an_older_one_of_its_n
     push([flow("acme", s3("acme-source", "m"), s3("acme-target", "m"))], sandbox, tmp_path)
     assert functions.execute("one", {"cases": ["contract", "canary"]})["runs"] == 2
     assert functions.execute("one", {"cases": "canary"}, started="2027-03-01T06:00:00Z")["runs"] == 1
+
+
+def test_an_allow_list_that_cannot_be_read_ends_the_execution_at_once(functions, sandbox, tmp_path, monkeypatch):
+    push([flow("acme", s3("acme-source", "n"), s3("acme-target", "n"))], sandbox, tmp_path)
+    monkeypatch.setenv("FILEFLOW_ALLOW", "ftp://x")
+    forget_host()
+    try:
+        with pytest.raises(Exception, match=r"^FILEFLOW_ALLOW: "):
+            functions.execute("one")
+        monkeypatch.setenv("FILEFLOW_ALLOW", "s3://acme-source/\ns3://else/")
+        forget_host()
+        summary = functions.execute("two")
+    finally:
+        monkeypatch.delenv("FILEFLOW_ALLOW")
+        forget_host()
+    assert summary["failures"] == ["acme[contract] config.not_allowed", "acme[100KB] config.not_allowed"]
 
 
 def test_each_step_may_be_done_twice(functions, sandbox, tmp_path):

@@ -148,8 +148,10 @@ def test_what_may_be_touched_is_what_all_lists_cover():
     assert Host(Settings()).allow_list(EXECUTION).allows(S3Location("else"))
     nothing = Host(Settings()).allow_list(Execution("id", "one", "now", ((),)))
     assert not nothing.allows(S3Location("in"))
-    with pytest.raises(ConfigInvalid, match="FILEFLOW_ALLOW: "):
+    with pytest.raises(ConfigInvalid, match=r"^FILEFLOW_ALLOW: "):
         Host(Settings(allow=("ftp://x",))).allow_list(EXECUTION)
+    with pytest.raises(ConfigInvalid, match=r"^allow, of FILEFLOW_ENV: "):
+        own.allow_list(Execution("id", "one", "now", (("ftp://x",),)))
 
 
 def test_plugins_register_what_flows_name(monkeypatch):
@@ -157,6 +159,14 @@ def test_plugins_register_what_flows_name(monkeypatch):
     plugin.pytest_fileflow_register = lambda registry: registry.check("acme", lambda options, expected: None)
     monkeypatch.setitem(sys.modules, "acme_plugin", plugin)
     assert "acme" in Host(Settings(plugins=("acme_plugin",))).registry.checks()
+
+
+def test_a_plugin_that_cannot_be_used_says_why(monkeypatch):
+    with pytest.raises(ConfigInvalid, match=r"^FILEFLOW_PLUGINS: no_such_plugin cannot be imported: No module named"):
+        _ = Host(Settings(plugins=("no_such_plugin",))).registry
+    monkeypatch.setitem(sys.modules, "acme_plugin", types.ModuleType("acme_plugin"))
+    with pytest.raises(ConfigInvalid, match=r"^FILEFLOW_PLUGINS: acme_plugin has no pytest_fileflow_register$"):
+        _ = Host(Settings(plugins=("acme_plugin",))).registry
 
 
 # --- What a process keeps from one invocation to the next

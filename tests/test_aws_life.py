@@ -270,6 +270,17 @@ def test_late_is_told_with_by_how_much_and_only_of_what_was_surely_late():
     assert run.verdict.outcome == "passed", run.verdict
 
 
+def test_a_file_must_be_at_rest_for_as_long_as_its_flow_says_which_does_not_count():
+    bench = Bench(make_flow(post_arrival_wait_seconds=2.5))
+    run = bench.run()
+    assert run.verdict is not None
+    assert run.verdict.outcome == "passed", run.verdict
+    assert run.latency is not None
+    assert run.latency.seconds - run.latency.resolution <= 3.0 <= run.latency.seconds < 5.0
+    seen = [moment for moment in bench.looked if moment >= STARTED.timestamp() + run.latency.seconds]
+    assert seen[-1] - seen[0] >= 2.5
+
+
 @pytest.mark.parametrize(
     ("damage", "cause"),
     [

@@ -28,10 +28,11 @@ from pytest_fileflow.results.places import Place, PlaceError, config_store
 from pytest_fileflow.results.store import open_store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     import boto3
 
+    from pytest_fileflow.allow import Pattern
     from pytest_fileflow.aws.state import Execution
     from pytest_fileflow.endpoints.ssh import Route
     from pytest_fileflow.model import Flow, Run
@@ -117,6 +118,23 @@ def _switch(ours: Mapping[str, str], name: str) -> bool:
     return value == "1"
 
 
+def _patterns(where: str, texts: Iterable[str]) -> tuple[Pattern, ...]:
+    try:
+        return tuple(map(parse, texts))
+    except PatternError as error:
+        raise ConfigInvalid(f"{where}: {error}") from None
+
+
+def _plugin(name: str) -> Any:
+    try:
+        module = importlib.import_module(name)
+    except ImportError as error:
+        raise ConfigInvalid(f"FILEFLOW_PLUGINS: {name} cannot be imported: {error}") from error
+    if not hasattr(module, "pytest_fileflow_register"):
+        raise ConfigInvalid(f"FILEFLOW_PLUGINS: {name} has no pytest_fileflow_register")
+    return module
+
+
 class Host:
     """One process of a function: what is made once, and serves all its invocations."""
 
@@ -145,12 +163,12 @@ class Host:
 
     @functools.cached_property
     def registry(self) -> Registry:
-        """Return what flows can name: the built-ins, and what the modules of FILEFLOW_PLUGINS register."""
+        """Return what flows can name: the built-ins, and what FILEFLOW_PLUGINS register; raises ConfigInvalid."""
         registry = Registry()
         register_builtin_patterns(registry)
         register_builtin_checks(registry)
         for name in self.settings.plugins:
-            importlib.import_module(name).pytest_fileflow_register(registry)
+            _plugin(name).pytest_fileflow_register(registry)
         return registry
 
     @functools.cached_property
@@ -189,13 +207,12 @@ class Host:
         return Sandbox.connect(self.settings.sandbox)
 
     def allow_list(self, execution: Execution) -> AllowList:
-        """Return what may be touched: what both the function's and the environment's lists cover."""
-        try:
-            lists = [tuple(map(parse, patterns)) for patterns in execution.allow]
-            lists += [tuple(map(parse, self.settings.allow))] if self.settings.allow else []
-        except PatternError as error:
-            raise ConfigInvalid(f"FILEFLOW_ALLOW: {error}") from None
-        return AllowList(tuple(lists))
+        """Return what may be touched: what both the function's and the environment's lists cover.
+
+        Raises ConfigInvalid where one of them holds what is no pattern.
+        """
+        own = [_patterns("FILEFLOW_ALLOW", self.settings.allow)] if self.settings.allow else []
+        return AllowList((*(_patterns("allow, of FILEFLOW_ENV", each) for each in execution.allow), *own))
 
     @contextmanager
     def tools(self, execution: Execution, context: Context, flow: Flow) -> Iterator[Tools]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -36,6 +37,8 @@ def handler(event: Event, context: Context) -> Event:  # noqa: ARG001 - Lambda's
             here.sandbox is not None,
         )
         listed = source.list(Request.parse(event["request"]))
+        execution = dataclasses.replace(execution, allow=listed.allow)
+        here.allow_list(execution)  # what is wrong with it would keep every step from being done
         papers = papers_of(here.results, execution.name, here.clients)
         papers.open({"id": execution.id, "started": execution.started})
         unsettled, troubles = _unsettled(here, execution)
@@ -64,7 +67,7 @@ def handler(event: Event, context: Context) -> Event:  # noqa: ARG001 - Lambda's
         "items": items if is_inline else [],
         "bucket": papers.place.name,
         "key": papers.cases_key,
-        "execution": {**dump(execution), "allow": dump(listed.allow)},
+        "execution": {"allow": [], **dump(execution)},
     }
 
 
