@@ -16,6 +16,7 @@ import pytest
 from pytest_fileflow.aws.state import MOST_BYTES, size_of
 from pytest_fileflow.config import flow_loader
 from pytest_fileflow.registry import Registry, register_builtin_checks, register_builtin_patterns
+from pytest_fileflow.results.cloudwatch.publishing import Published
 from pytest_fileflow.sandbox import Sandbox
 from tests.support.alike import alike
 from tests.support.one_process import OneProcess, forget_host
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 RESULTS, CONFIG = "fileflow-results", "fileflow-configs"
 ARN = "arn:aws:lambda:us-east-1:123456789012:function:{}"
+STOPPED = "arn:aws:states:us-east-1:123456789012:execution:m:stopped"
 SECRET = "arn:aws:secretsmanager:us-east-1:123456789012:secret:{}"
 
 
@@ -280,6 +282,31 @@ def test_what_cannot_be_known_of_stopped_executions_keeps_no_flow_from_being_run
     assert summary["troubles"][0].startswith(
         "what stopped executions have left is not known: unexpected JSONDecodeError"
     )
+
+
+def test_what_a_stopped_execution_has_left_is_cleaned_up_and_counts_for_nothing_else(
+    functions, sandbox, tmp_path, monkeypatch
+):
+    """A suite that was stopped must not look as if it had run, just since the hourly canary cleans up after it."""
+    push([flow("acme", s3("acme-source", "o"), s3("acme-target", "o"))], sandbox, tmp_path)
+    told = {"request": {"cases": "transfer"}, "execution": {"id": STOPPED, "name": "stopped", "started": "now"}}
+    listed = functions.call("list_flows", told)
+    state = {"case": listed["items"][0], "execution": listed["execution"]}
+    for step in ("prepare", "seed"):
+        state = functions.call(step, state)
+    assert len(keys("acme-source")) == 3
+
+    published: list[str] = []
+    monkeypatch.setattr(
+        "pytest_fileflow.aws.notify.publish",
+        lambda data, clients, now: published.extend(datum["MetricName"] for datum in data) or Published(len(data)),
+    )
+    summary = functions.execute("next", {"cases": "canary"})
+    assert (summary["runs"], summary["settled"], summary["errors"], summary["is_complete"]) == (1, 1, 0, True), summary
+    assert published == ["CanaryFailures"]
+    assert keys("acme-source") == keys("acme-target") == []
+    assert records()["acme", "100KB"]["cause"] == "tester.interrupted"
+    assert not [key for key in keys(RESULTS) if key.startswith("r/open/")]
 
 
 def test_an_execution_counts_its_own_runs_and_not_those_of_an_older_one_of_its_name(functions, sandbox, tmp_path):

@@ -47,6 +47,7 @@ def handler(event: Event, context: Context) -> Event:  # noqa: ARG001 - Lambda's
         papers.write_suite(
             {
                 "expected": [[state.run_id, state.case.name] for state in states],
+                "settled": [state.run_id for state in states if state.stopped],
                 "settles": [each.name for each in unsettled],
                 "problems": list(listed.problems),
                 "troubles": troubles,

@@ -30,14 +30,16 @@ def handler(event: Event, context: Context) -> Event:  # noqa: ARG001 - Lambda's
         expected = dict(suite["expected"])
         # An execution of the same name, more than 90 days ago, may have left others.
         outcomes = [outcome for outcome in papers.outcomes() if outcome.record["run_id"] in expected]
-        records = [outcome.record for outcome in outcomes]
-        recorded = {record["run_id"] for record in records}
+        recorded = {outcome.record["run_id"] for outcome in outcomes}
+        # What a stopped execution has left says nothing of this one.
+        records = [outcome.record for outcome in outcomes if outcome.record["run_id"] not in suite["settled"]]
         unrecorded = [name for run_id, name in expected.items() if run_id not in recorded]
         problems = list(suite["problems"])
         troubles = [*suite["troubles"], *(outcome.problem for outcome in outcomes if outcome.problem)]
         troubles += _published(here, records, len(problems), len(unrecorded))
         notes, untold = _told(here, execution, records, suite["watched"])
         summary = _summary(records, problems, unrecorded, [*troubles, *untold])
+        summary["settled"] = len(outcomes) - len(records)
         if not unrecorded:
             for name in (*suite["settles"], execution.name):
                 papers_of(here.results, name, here.clients).close()
