@@ -21,7 +21,7 @@ from pytest_fileflow.cli import main
 from pytest_fileflow.clients import AwsClients
 from pytest_fileflow.results import cloudwatch
 from pytest_fileflow.results.cloudwatch import NAMESPACE
-from pytest_fileflow.results.cloudwatch.data import metric_data
+from pytest_fileflow.results.cloudwatch.data import metric_data, run_data, suite_data
 from pytest_fileflow.results.cloudwatch.publishing import BATCH, ENOUGH_SECONDS, publish
 from tests.support.inner import flow
 from tests.support.s3server import MotoServer
@@ -414,3 +414,27 @@ def test_a_configuration_that_cannot_be_read_is_one_line(server, monkeypatch, ca
     assert told.out == ""
     assert told.err.startswith("fileflow cloudwatch: ")
     assert told.err.count("\n") == 1
+
+
+def test_runs_one_by_one_and_the_suite_in_the_end_say_what_a_session_says_at_once():
+    """The functions of a state machine publish each run by itself, and count in the end."""
+    told = [run(flow_id="acme"), run(flow_id="globex", outcome="failed", cause="missing.lost")]
+    told.append(run(kind="canary", case="canary"))
+    apart = [datum for record in told for datum in run_data(record, NOW)] + suite_data(told, NOW, 2)
+    assert sorted(map(str, apart)) == sorted(map(str, metric_data(told, NOW, 2)))
+
+
+@pytest.mark.parametrize(
+    ("told", "broken", "unrecorded", "expected"),
+    [
+        ([], 0, 0, {}),
+        ([], 2, 0, {("SuiteRuns",): [0], ("SuiteFailures",): [2], ("SuiteErrors",): [0]}),
+        ([], 0, 3, {("SuiteRuns",): [0], ("SuiteFailures",): [0], ("SuiteErrors",): [3]}),
+        ([run()], 1, 1, {("SuiteRuns",): [1], ("SuiteFailures",): [1], ("SuiteErrors",): [1]}),
+        ([run(kind="canary", outcome="error")], 0, 0, {("CanaryFailures",): [1]}),
+    ],
+)
+def test_a_run_without_a_record_is_an_error_of_the_suite_and_a_broken_config_a_failure(
+    told, broken, unrecorded, expected
+):
+    assert values(suite_data(told, NOW, broken, unrecorded)) == expected
