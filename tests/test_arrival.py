@@ -5,7 +5,7 @@ import json
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_fileflow.arrival import Arrival, Arrived, Expectation, GaveUp, Oversize
@@ -216,6 +216,7 @@ seen = st.none() | st.builds(Stat, st.just("f"), st.sampled_from([0, 60, WHOLE, 
 asks = st.tuples(gaps, gaps, seen, st.integers(0, 9).map(lambda number: number == 0))
 
 
+@settings(deadline=None)
 @given(
     st.sampled_from([WHOLE, None]),
     st.sampled_from([0.0, 1.5]),

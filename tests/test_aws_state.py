@@ -58,13 +58,13 @@ states = st.builds(
 )
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(states)
 def test_a_state_comes_back_as_it_was(state):
     assert handed_on(state) == state
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(made_up.options, st.lists(made_up.texts, min_size=1, max_size=3), st.integers(1, 3000), st.booleans())
 def test_whatever_the_evidence_a_state_stays_small_and_nothing_else_is_lost(evidence, texts, times, has_verdict):
     large = {**evidence, "log_tail": texts[0] * times, "listing": [text * 20 for text in texts] * times}

@@ -43,7 +43,7 @@ def test_every_case_of_a_real_flow_comes_back_as_it_was(path):
         assert [load_case(handed_on(case)) for case in cases] == cases
 
 
-@settings(max_examples=EXAMPLES)
+@settings(max_examples=EXAMPLES, deadline=None)
 @given(made_up.cases)
 def test_any_case_comes_back_as_it_was(case):
     back = load_case(handed_on(case))
@@ -59,19 +59,20 @@ def _unlike(location: S3Location | SftpLocation) -> object:
     return getattr(location, "max_runs", None)
 
 
-@settings(max_examples=EXAMPLES)
+@settings(max_examples=EXAMPLES, deadline=None)
 @given(made_up.runs)
 def test_any_run_comes_back_as_it_was(run):
     assert load_run(handed_on(run)) == run
 
 
+@settings(max_examples=EXAMPLES, deadline=None)
 @given(made_up.stats)
 def test_any_look_at_a_file_comes_back_as_it_was(stat):
     assert load_stat(handed_on(stat)) == stat
     assert load_stat(None) is None
 
 
-@settings(max_examples=EXAMPLES)
+@settings(max_examples=EXAMPLES, deadline=None)
 @given(made_up.runs)
 def test_what_comes_back_is_of_the_types_of_the_model(run):
     """Lists where tuples belong would be equal to nothing, and no keys of anything."""
