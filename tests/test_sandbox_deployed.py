@@ -361,7 +361,7 @@ def test_files_of_a_zip_keep_their_modes(sandbox):
 def test_a_bucket_with_versions_can_be_emptied(sandbox):
     """As Terraform does it for force_destroy: all versions and marks in one request, whatever comes last."""
     s3 = client(sandbox, "s3")
-    s3.create_bucket(Bucket="versions")
+    s3.create_bucket(Bucket="versions", CreateBucketConfiguration={"LocationConstraint": s3.meta.region_name})
     s3.put_bucket_versioning(Bucket="versions", VersioningConfiguration={"Status": "Enabled"})
     s3.put_object(Bucket="versions", Key="gone", Body=b"x")
     s3.delete_object(Bucket="versions", Key="gone")

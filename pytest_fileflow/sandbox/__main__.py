@@ -121,7 +121,7 @@ class _Sandbox:
 
     def _change_moto(self) -> None:
         """Have moto do what it leaves out, a service at a time, once somebody uses it."""
-        from pytest_fileflow.sandbox import moto_buckets, machines, moto_functions
+        from pytest_fileflow.sandbox import machines, moto_buckets, moto_functions
 
         def lambdas() -> None:
             moto_functions.prepare(self._lambdas.start_deployed)
