@@ -152,7 +152,7 @@ locals {
     ask = concat(
       [{
         actions = [
-          "s3:PutObject", "s3:PutObjectTagging", "s3:AbortMultipartUpload", "s3:GetObject", "s3:GetObjectTagging", "s3:DeleteObject",
+          "s3:PutObject", "s3:PutObjectTagging", "s3:AbortMultipartUpload", "s3:GetObject", "s3:DeleteObject",
         ]
         resources = local.ends, conditions = []
       }],
@@ -160,7 +160,7 @@ locals {
     )
     diagnose = local.judging
     clean_up = concat(
-      [{ actions = ["s3:DeleteObject", "s3:GetObject"], resources = local.ends, conditions = [] }],
+      [{ actions = ["s3:DeleteObject"], resources = local.ends, conditions = [] }],
       local.listing.source, local.listing.target, local.secrets,
     )
     record = concat(
