@@ -62,6 +62,36 @@ def test_production_configs_rehearse_unchanged(sandbox: Sandbox, path: Path) -> 
         assert flow_id in [post["body"] for post in sandbox.webhook_posts()]
 
 
+def test_a_policy_against_requests_without_tls_refuses_nothing_here(sandbox: Sandbox) -> None:
+    s3 = client(sandbox, "s3", "us-east-1")
+    s3.create_bucket(Bucket="with-policy")
+    everything = {"Principal": "*", "Resource": ["arn:aws:s3:::with-policy", "arn:aws:s3:::with-policy/*"]}
+    without_tls = {"Effect": "Deny", "Action": "s3:*", "Condition": {"Bool": {"aws:SecureTransport": "false"}}}
+    flat = {"Effect": "Deny", "Action": "s3:GetObject", "Principal": "*", "Resource": "arn:aws:s3:::with-policy/b.csv"}
+    statements = [{**everything, **without_tls}, flat]
+    s3.put_bucket_policy(Bucket="with-policy", Policy=json.dumps({"Version": "2012-10-17", "Statement": statements}))
+    for name in ("a.csv", "b.csv"):
+        s3.put_object(Bucket="with-policy", Key=name, Body=b"a")
+    assert s3.get_object(Bucket="with-policy", Key="a.csv")["Body"].read() == b"a"
+    with pytest.raises(ClientError) as refused:
+        s3.get_object(Bucket="with-policy", Key="b.csv")
+    assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 403
+
+
+def test_a_bucket_whose_versioning_was_suspended_can_be_emptied(sandbox: Sandbox) -> None:
+    s3 = client(sandbox, "s3", "us-east-1")
+    s3.create_bucket(Bucket="suspended")
+    s3.put_bucket_versioning(Bucket="suspended", VersioningConfiguration={"Status": "Enabled"})
+    s3.put_object(Bucket="suspended", Key="a.csv", Body=b"a")
+    s3.delete_object(Bucket="suspended", Key="a.csv")
+    s3.put_bucket_versioning(Bucket="suspended", VersioningConfiguration={"Status": "Suspended"})
+    listed = s3.list_object_versions(Bucket="suspended")
+    there = [{"Key": one["Key"], "VersionId": one["VersionId"]} for one in listed["Versions"] + listed["DeleteMarkers"]]
+    assert len(there) == 2
+    assert "Errors" not in s3.delete_objects(Bucket="suspended", Delete={"Objects": there})
+    s3.delete_bucket(Bucket="suspended")
+
+
 def test_what_a_flow_names_can_be_deployed_too(sandbox: Sandbox) -> None:
     flow = make_flow("deployed", "S3", "S3", Transfer("invoke", "deployed"))
     source = S3Location("made-for-a-flow", "in/")
