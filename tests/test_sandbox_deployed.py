@@ -256,6 +256,19 @@ def test_what_is_deployed_goes_before_what_a_flow_names(sandbox):
         functions.get_function(FunctionName="neither")
 
 
+def test_a_function_is_found_by_its_arn_from_any_region_and_a_placeholder_is_nobody_s(sandbox):
+    flow = make_flow("nowhere", "S3", "S3", Transfer("invoke", "arn:aws:lambda:...:...:function:nowhere"))
+    sandbox.provision([flow])
+    arn = deploy(sandbox, "west", "import os\ndef handler(event, context): return os.environ['AWS_REGION']")
+    elsewhere = client(sandbox, "lambda", "us-east-1")
+    assert json.loads(elsewhere.invoke(FunctionName=arn)["Payload"].read()) == "us-west-2"
+    assert starts(sandbox, "west") == 1
+    with pytest.raises(elsewhere.exceptions.ResourceNotFoundException):
+        elsewhere.invoke(FunctionName="west")
+    Store(sandbox, flow.source).put("a.csv", b"a")
+    assert invoke(sandbox, "arn:aws:lambda:...:...:function:nowhere", {})[1]["transferred"][0]["file"] == "a.csv"
+
+
 def test_functions_that_wait_for_others_never_use_up_all_places(sandbox):
     inner = "def handler(event, context): return event + 1"
     outer = """

@@ -43,6 +43,7 @@ class DeployedFunction:
     """A function as its next invocation is to run."""
 
     arn: str
+    region: str
     program: Program
     timeout_seconds: float
     log_group: str
@@ -63,15 +64,21 @@ class Deployed:
         """Whether no function can have been created yet: moto's Lambda need not be loaded to know."""
 
     def find(self, region: str, asked: str, qualifier: str | None = None) -> DeployedFunction | None:
-        """Return the function of a name, ARN or partial ARN, or None where none was created."""
+        """Return the function of a name, ARN or partial ARN, or None where none was created.
+
+        ``region`` is where a name is looked for; an ARN has its own, whatever region is asked.
+        """
         if self.is_empty:
             return None
         from moto.awslambda.exceptions import UnknownAliasException, UnknownFunctionException
 
         alias = asked.rpartition(":function:")[2].partition(":")[2]
+        own = asked.split(":")[3:4] if asked.startswith("arn:") else []
         try:
-            function = backend("lambda", region).get_function(function_name(asked), alias or qualifier or None)
-        except (UnknownFunctionException, UnknownAliasException):
+            function = backend("lambda", (own or [region])[0]).get_function(
+                function_name(asked), alias or qualifier or None
+            )
+        except (UnknownFunctionException, UnknownAliasException, KeyError):  # no such region: a flow's placeholder
             return None
         return self._describe(function)
 
@@ -83,6 +90,7 @@ class Deployed:
         log = function.logging_config
         return DeployedFunction(
             arn=function.function_arn,
+            region=function.region,
             program=self._program(function),
             timeout_seconds=float(function.timeout),
             log_group=log.get("LogGroup") or function.logs_group_name,

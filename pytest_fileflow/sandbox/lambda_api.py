@@ -69,7 +69,7 @@ class Lambdas:
         function = self._deployed.find(region, arn)
         if function is not None:
             body = json.dumps(event).encode()
-            self._pool.enqueue(_invocation_of(function, str(uuid.uuid4()), body, region))
+            self._pool.enqueue(_invocation_of(function, str(uuid.uuid4()), body))
 
     def start(self, name: str, event: object) -> None:
         """Invoke a function asynchronously, as a notification does; while it is throttled, nothing comes of that."""
@@ -94,7 +94,7 @@ class Lambdas:
         if kind == "DryRun":
             return Response("204 No Content", headers=identified)
         if deployed is not None:
-            invocation = _invocation_of(deployed, request_id, body, request.region)
+            invocation = _invocation_of(deployed, request_id, body)
         elif self._is_throttled(name, event):
             return _throttled()
         else:
@@ -128,13 +128,13 @@ class Lambdas:
         return json_response({"Configuration": configuration} if whole else configuration)
 
 
-def _invocation_of(function: DeployedFunction, request_id: str, body: bytes, region: str) -> Invocation:
+def _invocation_of(function: DeployedFunction, request_id: str, body: bytes) -> Invocation:
     return Invocation(
         request_id,
         function.arn,
         body,
         function.timeout_seconds,
-        region,
+        function.region,
         function.program,
         function.log_group,
         function.retries,
