@@ -173,6 +173,42 @@ def test_a_distributed_map_reads_two_hundred_cases_from_a_bucket(sandbox):
     assert {case["run"] for case in output["done"]} == {"many-run"}
 
 
+def test_an_event_starts_what_a_rule_names(sandbox):
+    events, steps = client(sandbox, "events"), client(sandbox, "stepfunctions")
+
+    def runs() -> int:
+        logged = client(sandbox, "logs").filter_log_events(logGroupName="/aws/lambda/step", filterPattern="START")
+        return sum(event["message"].startswith("START") for event in logged["events"])
+
+    client(sandbox, "lambda").invoke(FunctionName="step", Payload=b"{}")
+    before = runs()
+    machine = create(sandbox, "by-event", {"Done": {"Type": "Succeed"}})
+    events.put_rule(Name="arrivals", EventPattern=json.dumps({"source": ["partner"]}))
+    transformed = {"InputPathsMap": {"file": "$.detail.file"}, "InputTemplate": '{"name": "<file>"}'}
+    targets = [
+        {"Id": "whole", "Arn": machine},
+        {"Id": "part", "Arn": machine, "InputPath": "$.detail"},
+        {"Id": "own", "Arn": machine, "Input": '{"own": true}'},
+        {"Id": "transformed", "Arn": machine, "InputTransformer": transformed},
+        {"Id": "gone", "Arn": f"{machine}-gone"},
+        {"Id": "function", "Arn": "arn:aws:lambda:us-west-2:123456789012:function:step", "InputPath": "$.detail"},
+    ]
+    events.put_targets(Rule="arrivals", Targets=targets)
+    detail = json.dumps({"file": "a.csv", "name": "by-event"})
+    for source in ("somebody", "partner"):
+        entry = {"Source": source, "DetailType": "Arrival", "Detail": detail}
+        assert events.put_events(Entries=[entry])["FailedEntryCount"] == 0
+    listed = steps.list_executions(stateMachineArn=machine)["executions"]
+    given = [json.loads(steps.describe_execution(executionArn=one["executionArn"])["input"]) for one in listed]
+    whole = next(event for event in given if "detail-type" in event)
+    assert (whole["source"], whole["detail"]["file"], whole["time"][-1]) == ("partner", "a.csv", "Z")
+    assert len(given) == 4
+    assert {"own": True} in given
+    assert {"name": "a.csv"} in given
+    assert json.loads(detail) in given
+    eventually(lambda: runs() == before + 1)
+
+
 def test_executions_that_are_given_no_name_have_one_of_their_own(sandbox):
     steps = client(sandbox, "stepfunctions")
     machine = create(

@@ -121,7 +121,7 @@ class _Sandbox:
 
     def _change_moto(self) -> None:
         """Have moto do what it leaves out, a service at a time, once somebody uses it."""
-        from pytest_fileflow.sandbox import machines, moto_buckets, moto_functions
+        from pytest_fileflow.sandbox import machines, moto_buckets, moto_functions, moto_rules
 
         def lambdas() -> None:
             moto_functions.prepare(self._lambdas.start_deployed)
@@ -130,6 +130,8 @@ class _Sandbox:
         backends.before_use("s3", moto_buckets.prepare)
         backends.before_use("lambda", lambdas)
         backends.before_use("stepfunctions", lambda: machines.prepare(self._url))
+        starters = {"lambda": self._lambdas.start_deployed, "states": machines.start}
+        backends.before_use("events", lambda: moto_rules.prepare(starters))
 
     def _make_transfer(self) -> Program:
         from pytest_fileflow.sandbox.aws import TRANSFER_KEY_ID

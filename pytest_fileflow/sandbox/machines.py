@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 import threading
 import uuid
 from typing import TYPE_CHECKING, Any
 
+from pytest_fileflow.sandbox.backends import backend
 from pytest_fileflow.sandbox.web import REGION
 
 if TYPE_CHECKING:
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 KEY_ID = "FILEFLOWSTATES"
 """The access key id of what state machines ask for."""
 
+_LOG = logging.getLogger(__name__)
 _TASK_SECONDS = 1000  # a function may take 15 minutes, and moto's own limits of a task come earlier
 _WHOLE_PERCENT = re.compile(r'("ToleratedFailurePercentage"\s*:\s*\d+)(?=\s*[,}])')
 
@@ -41,6 +44,19 @@ def name_execution(request: Request) -> None:
     question = json.loads(request.body() or b"{}")
     if not question.get("name"):
         request.replace_body(json.dumps({**question, "name": str(uuid.uuid4())}).encode())
+
+
+def start(region: str, arn: str, event: object) -> None:
+    """Start an execution, as a rule does that has the machine for a target; one that is gone is not started."""
+    backend("stepfunctions", region)  # it is made ready with that
+    from botocore.exceptions import ClientError
+    from moto.stepfunctions.parser.asl.utils import boto_client
+
+    try:
+        client: Any = boto_client.boto_client_for(region, "stepfunctions")
+        client.start_execution(stateMachineArn=arn, input=json.dumps(event))
+    except ClientError as error:
+        _LOG.error("%s could not be started: %s", arn, error)
 
 
 def diagnose(definition: str) -> list[dict[str, str]]:
