@@ -13,6 +13,14 @@ if TYPE_CHECKING:
 _SAYS_NOTHING: Final = frozenset(("tester.bug", "tester.interrupted"))
 
 
+def refused_by(contract: Verdict, run_id: str) -> Verdict | None:
+    """Return the verdict of a transfer, from that of its flow's contract, a run of this id; None where it may begin."""
+    if contract.outcome == "passed" or contract.cause in _SAYS_NOTHING:
+        return None
+    reason = f"not sent: the contract failed: {contract.reason}"
+    return dataclasses.replace(contract, reason=reason, evidence={**contract.evidence, "contract_run_id": run_id})
+
+
 @dataclasses.dataclass
 class _Contract:
     """A flow's contract: the one on its way, who waits for it, and what became of the last."""
@@ -58,11 +66,7 @@ class Contracts:
         run = contract.last if contract else None
         if flight.case.kind != "transfer" or run is None or run.verdict is None or run.attempt < flight.attempt:
             return None
-        if run.verdict.outcome == "passed" or run.verdict.cause in _SAYS_NOTHING:
-            return None
-        reason = f"not sent: the contract failed: {run.verdict.reason}"
-        evidence = {**run.verdict.evidence, "contract_run_id": run.run_id}
-        return dataclasses.replace(run.verdict, reason=reason, evidence=evidence)
+        return refused_by(run.verdict, run.run_id)
 
     def give_up(self) -> None:
         """Keep nobody any longer."""

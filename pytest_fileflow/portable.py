@@ -109,6 +109,11 @@ def load_run(told: Plain) -> Run:
     return Run(**{name: makers[name](part) if name in makers else part for name, part in told.items()})
 
 
+def load_verdict(told: Plain) -> Verdict:
+    """Return a verdict."""
+    return _verdict(told)
+
+
 def load_stat(told: Plain | None) -> Stat | None:
     """Return what an endpoint showed of a file, or None."""
     return None if told is None else Stat(**told)

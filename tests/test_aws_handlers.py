@@ -139,6 +139,12 @@ def of_all_kinds() -> list[dict[str, Any]]:
             transfer=invoked("failing", invocation="RequestResponse"),
             sandbox={"faults": ["function_error"]},
         ),
+        flow(
+            "locked",
+            *(s3("acme-source", "f"), sftp("locked", "/in")),
+            transfer=invoked("locked"),
+            sandbox={"faults": ["rejected_key"]},
+        ),
     ]
 
 
@@ -167,7 +173,7 @@ def test_each_record_is_the_one_that_a_session_writes_of_the_same_case(functions
     push(flows, sandbox, tmp_path)
     summary = functions.execute("one")
     assert summary["is_complete"] is True, summary
-    assert (summary["runs"], summary["failed"], summary["errors"], summary["unrecorded"]) == (14, 2, 0, 0), summary
+    assert (summary["runs"], summary["failed"], summary["errors"], summary["unrecorded"]) == (16, 4, 0, 0), summary
     mine, theirs = records(), by_pytest(flows, tmp_path)
     assert mine.keys() == theirs.keys()
     for key, record in mine.items():
@@ -175,8 +181,14 @@ def test_each_record_is_the_one_that_a_session_writes_of_the_same_case(functions
     assert {key: record["cause"] for key, record in mine.items() if record["cause"]} == {
         ("bent", "100KB"): "content.corrupt",
         ("failing", "100KB"): "trigger.function_error",
+        ("locked", "contract"): "auth.rejected",
+        ("locked", "100KB"): "auth.rejected",
     }
-    assert all(record["residue"] == [] for record in mine.values())
+    assert mine["locked", "100KB"]["reason"].startswith("not sent: the contract failed: ")
+    assert mine["locked", "100KB"]["evidence"]["contract_run_id"] == mine["locked", "contract"]["run_id"]
+    assert {key for key, record in mine.items() if record["residue"]} <= {
+        ("locked", "contract")
+    }  # nobody gets in there
     assert keys("acme-source") == keys("acme-target") == []
     for line in functions.lines:
         assert line.keys() >= {"timestamp", "level", "message", "logger", "step", "execution"}

@@ -53,6 +53,7 @@ class Papers:
 
     def __init__(self) -> None:
         self.marks: dict[tuple[str, str], dict[str, Any]] = {}
+        self.contracts: dict[str, dict[str, Any]] = {}
         self.error: Exception | None = None
 
     def begin(self, step: str, run_id: str, mark: dict[str, Any]) -> dict[str, Any] | None:
@@ -61,6 +62,9 @@ class Papers:
         mark = json.loads(json.dumps(mark))
         there = self.marks.setdefault((step, run_id), mark)
         return None if there["token"] == mark["token"] else there
+
+    def contract(self, flow_id: str) -> dict[str, Any] | None:
+        return self.contracts.get(flow_id)
 
 
 class Bench:
@@ -996,3 +1000,56 @@ def test_verdict_and_stamps_are_those_that_the_engine_gives(name):
     assert [check.name for check in run.checks] == [check.name for check in other.checks]
     assert set(run.evidence) == set(other.evidence)
     assert len(run.residue) == len(other.residue)
+
+
+WITH_CONTRACTS = dataclasses.replace(EXECUTION, contracts=True)
+
+
+def contract(outcome: str, cause: str | None = None, reason: str | None = None) -> dict[str, Any]:
+    return {"run_id": "c" * 16, "verdict": {"outcome": outcome, "cause": cause, "reason": reason, "evidence": {"a": 1}}}
+
+
+def held(bench: Bench) -> State:
+    return dataclasses.replace(bench.begin(), execution=WITH_CONTRACTS)
+
+
+def test_a_transfer_waits_for_its_contract_and_begins_once_that_is_kept():
+    bench = Bench(make_flow())
+    state = bench.step("prepare", held(bench))
+    assert (state.next, state.wait_seconds, state.run) == ("wait", 1, None)
+    assert bench.step("check_arrival", state).next == "prepare"
+    bench.papers.contracts["acme"] = contract("passed")
+    assert bench.step("prepare", state).next == "seed"
+
+
+def test_a_transfer_ends_as_its_contract_did_before_anything_is_sent():
+    bench = Bench(make_flow())
+    bench.papers.contracts["acme"] = contract("failed", "access.denied", "s3:PutObject was denied")
+    run = bench.record(bench.carry(held(bench)))
+    fails(run, "access.denied", "not sent: the contract failed: s3:PutObject was denied")
+    assert run.verdict is not None
+    assert run.verdict.evidence == {"a": 1, "contract_run_id": "c" * 16}
+    assert (run.run_id, run.written, bench.starts) == (bench.begin().run_id, (), 0)
+
+
+@pytest.mark.parametrize("cause", ["tester.interrupted", "tester.bug"])
+def test_a_contract_that_says_nothing_of_the_flow_keeps_nobody(cause):
+    bench = Bench(make_flow())
+    bench.papers.contracts["acme"] = contract("error", cause, "of our own")
+    assert bench.step("prepare", held(bench)).next == "seed"
+
+
+def test_a_contract_that_is_lost_holds_a_transfer_up_for_a_minute_and_no_longer():
+    bench = Bench(make_flow())
+    state = held(bench)
+    for wait in life.HELD_SECONDS:
+        state = bench.step("prepare", state)
+        assert (state.next, state.wait_seconds) == ("wait", wait)
+        state = bench.step("check_arrival", state)
+    assert sum(life.HELD_SECONDS) == 60
+    assert bench.step("prepare", state).next == "seed"
+
+
+def test_without_contracts_in_the_execution_nobody_waits_for_any():
+    bench = Bench(make_flow())
+    assert bench.step("prepare", bench.begin()).next == "seed"

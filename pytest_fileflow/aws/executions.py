@@ -1,8 +1,9 @@
 """What an execution keeps in the results bucket beside its records: its list, its marks, and what became of each run.
 
 Below ``executions/<name>/``: ``cases.json`` for the state machine, ``suite.json`` and ``outcomes/`` for who counts in
-the end, ``begun/`` for steps that must not be done twice, with what is needed to clean up after them. As long as not
-all is counted, ``open/<name>.json`` says so. A lifecycle rule removes them.
+the end, ``contracts/`` for the transfers that wait for them, ``begun/`` for steps that must not be done twice, with
+what is needed to clean up after them. As long as not all is counted, ``open/<name>.json`` says so. A lifecycle rule
+removes them.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from pytest_fileflow.clients import http_status
+from pytest_fileflow.clients import error_code, http_status
 from pytest_fileflow.errors import ResultsStoreFailed
 from pytest_fileflow.results.bucket import failing
 
@@ -116,6 +117,25 @@ class Papers:
         record = outcome.record
         told = {"record": record, "where": outcome.where, "problem": outcome.problem}
         self._put(f"outcomes/{record['flow_id']}/{record['run_id']}.json", told)
+
+    def write_contract(self, flow_id: str, told: dict[str, Any]) -> None:
+        """Keep what became of a flow's contract."""
+        self._put(f"contracts/{flow_id}.json", told)
+
+    def contract(self, flow_id: str) -> dict[str, Any] | None:
+        """Return what became of a flow's contract, or None where that is not known yet."""
+        from botocore.exceptions import ClientError
+
+        key = self._key(f"contracts/{flow_id}.json")
+        with failing("s3:GetObject", self._uri(key)):
+            try:
+                content = self._s3.get_object(Bucket=self.place.name, Key=key)["Body"].read()
+            except ClientError as error:
+                if error_code(error) == "NoSuchKey":
+                    return None
+                raise
+        told: dict[str, Any] = json.loads(content)
+        return told
 
     def outcomes(self) -> Iterator[Outcome]:
         """Yield what became of the runs that were recorded."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from pytest_fileflow.arrival import Arrival, Expectation
-from pytest_fileflow.aws.life import BY_STEPS
+from pytest_fileflow.aws.life import BY_STEPS, HELD_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -27,6 +27,8 @@ CASE_EVENTS: Final = 70
 """Of a case that does not wait: its steps, each five events and two of the choice after it, and its iteration."""
 LOOK_EVENTS: Final = 10
 """Of a look at the target: a wait, a step and a choice."""
+HELD_EVENTS: Final = 18
+"""Of a transfer that is kept back once: a wait, two steps and two choices."""
 
 
 def looks(case: Case) -> int:
@@ -43,7 +45,8 @@ def looks(case: Case) -> int:
 
 def events(cases: Iterable[Case]) -> int:
     """Return how many events cases make at most, run within one execution."""
-    return sum(CASE_EVENTS + LOOK_EVENTS * looks(case) for case in cases)
+    held = HELD_EVENTS * len(HELD_SECONDS)
+    return sum(CASE_EVENTS + LOOK_EVENTS * looks(case) + held * (case.kind == "transfer") for case in cases)
 
 
 def fits_inline(cases: list[Case], size: int) -> bool:

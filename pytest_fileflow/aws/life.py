@@ -20,8 +20,10 @@ from pytest_fileflow.arrival import Arrival, Arrived, Expectation, GaveUp, Overs
 from pytest_fileflow.due import Due
 from pytest_fileflow.errands import ERRANDS
 from pytest_fileflow.errors import FileflowError, Interrupted, NetworkError, StepFailed
+from pytest_fileflow.holding import refused_by
 from pytest_fileflow.judging import as_ours, call_timeout, judged, judged_at_last, with_bug
 from pytest_fileflow.model import PASSED
+from pytest_fileflow.portable import load_verdict
 from pytest_fileflow.streams import Changed, delivered, never_cancelled
 
 if TYPE_CHECKING:
@@ -43,6 +45,8 @@ NETWORK_ERRORS_IN_A_ROW: Final = 3
 RETRY_SECONDS: Final = 2
 CALL_LOOK_SECONDS: Final = 0.5  # how often to look while a function is being called
 ERROR_LETTERS: Final = 500
+HELD_SECONDS: Final = (1, 2, 4, 8, 15, 30)
+"""How long a transfer is kept back, time after time, while its flow's contract is not recorded: a minute in all."""
 TWICE: Final = "begun before, and not done again: nobody has heard how that ended"
 
 
@@ -71,6 +75,9 @@ def prepare(state: State, kit: Kit) -> State:
         run = dataclasses.replace(_run_of(state), verdict=steps.verdict_of(refusal))
         return _to(state, "clean_up", run)
     try:
+        held = _held(state, kit)
+        if held is not None:
+            return held
         if case.kind != "transfer":
             run = steps.prepare_errand(case, tools, state.attempt, state.run_id)
             questions = ERRANDS[case.kind].questions(case, run, tools)
@@ -82,6 +89,22 @@ def prepare(state: State, kit: Kit) -> State:
         return _to(state, "seed", steps.enter_ledger(case.flow, run))
     except Exception as error:  # noqa: BLE001 - whatever happens to one run ends that run with its cause
         return _ended(state, error, tools, run)
+
+
+def _held(state: State, kit: Kit) -> State | None:
+    """Keep a transfer back until its flow's contract is recorded, for a while, and let it end as a failed one did.
+
+    Contracts are the first on the list. One that is lost holds up nobody for longer than that.
+    """
+    case = state.case
+    if case.kind != "transfer" or not state.execution.contracts or state.held == len(HELD_SECONDS):
+        return None
+    told = kit.papers.contract(case.flow.flow_id)
+    if told is None:
+        wait = HELD_SECONDS[state.held]
+        return dataclasses.replace(state, next="wait", wait_seconds=wait, held=state.held + 1)
+    refused = refused_by(load_verdict(told["verdict"]), told["run_id"])
+    return None if refused is None else _to(state, "clean_up", dataclasses.replace(_run_of(state), verdict=refused))
 
 
 def seed(state: State, kit: Kit) -> State:
@@ -187,6 +210,8 @@ def _call(state: State, run: Run, moment: float, tools: Tools) -> State:
 
 def check_arrival(state: State, kit: Kit) -> State:
     """Look at the target once, and decide: wait on, verify, or find out why nothing came."""
+    if state.run is None and state.held:
+        return dataclasses.replace(state, next="prepare")  # only its flow's contract was waited for
     run, tools = _run(state), kit.tools
     try:
         arrival = _arrival(state, run)

@@ -36,13 +36,16 @@ def handler(event: Event, context: Context) -> Event:  # noqa: ARG001 - Lambda's
             here.settings.environment,
             here.sandbox is not None,
         )
-        listed = source.list(Request.parse(event["request"]))
-        execution = dataclasses.replace(execution, allow=listed.allow)
+        request = Request.parse(event["request"])
+        listed = source.list(request)
+        execution = dataclasses.replace(execution, allow=listed.allow, contracts="contract" in request.kinds)
         here.allow_list(execution)  # what is wrong with it would keep every step from being done
         papers = papers_of(here.results, execution.name, here.clients)
         papers.open({"id": execution.id, "started": execution.started})
         unsettled, troubles = _unsettled(here, execution)
-        items = [handed_on(dump(case)) for case in listed.cases] + [run for each in unsettled for run in each.runs]
+        # Transfers wait for their flow's contract: so that all of them begin before the first transfer does.
+        cases = sorted(listed.cases, key=lambda case: case.kind != "contract")
+        items = [handed_on(dump(case)) for case in cases] + [run for each in unsettled for run in each.runs]
         states = [State.load({"case": item, "execution": dump(execution)}) for item in items]
         papers.write_suite(
             {

@@ -9,7 +9,8 @@ from pytest_fileflow.aws import logs
 from pytest_fileflow.aws.executions import Outcome, papers_of
 from pytest_fileflow.aws.host import careful, host
 from pytest_fileflow.aws.life import Kit, to_record
-from pytest_fileflow.aws.state import State
+from pytest_fileflow.aws.state import State, handed_on
+from pytest_fileflow.portable import dump
 from pytest_fileflow.results.cloudwatch.data import run_data
 from pytest_fileflow.results.cloudwatch.publishing import publish
 from pytest_fileflow.results.record import make_record
@@ -38,6 +39,8 @@ def handler(event: Event, context: Context) -> Event:
         record = {**make_record(case, run), "sandbox": here.sandbox is not None}
         sent = case.kind == "transfer" and run.file.name
         where = here.store.write(record, manifest(run) if sent else None)
+        if case.kind == "contract" and run.verdict is not None:
+            papers.write_contract(run.flow_id, {"run_id": run.run_id, "verdict": handed_on(dump(run.verdict))})
         problem = _published(here, record)
         papers.write_outcome(Outcome(record, where, problem))
         logs.say_recorded(record, where)

@@ -28,7 +28,7 @@ LETTERS: Final = (4000, 1000, 250, 60)
 HALF_CHARACTERS: Final = "utf-8+surrogates:"
 """What a text begins with that is handed on as hex, since it holds half a character, as file names of old do."""
 
-Next = Literal["seed", "trigger", "wait", "verify", "ask", "diagnose", "clean_up", "record"]
+Next = Literal["prepare", "seed", "trigger", "wait", "verify", "ask", "diagnose", "clean_up", "record"]
 
 _DECISIONS: Final[Mapping[str, type[Decision]]] = {"arrived": Arrived, "oversize": Oversize, "gave_up": GaveUp}
 
@@ -37,18 +37,21 @@ _DECISIONS: Final[Mapping[str, type[Decision]]] = {"arrived": Arrived, "oversize
 class Execution:
     """The execution of the state machine that a run is part of; ``allow`` are lists of patterns of what it may touch.
 
-    ``started`` is a UTC stamp. The id is unique only together with it: names may be used again after 90 days.
+    ``contracts``: whether it carries out those of its flows, for which transfers wait. ``started`` is a UTC stamp.
+    The id is unique only together with it: names may be used again after 90 days.
     """
 
     id: str
     name: str
     started: str
     allow: tuple[tuple[str, ...], ...] = ()
+    contracts: bool = False
 
     @classmethod
     def parse(cls, told: Mapping[str, Any]) -> Execution:
         """Return the execution of its JSON form."""
-        return cls(told["id"], told["name"], told["started"], tuple(map(tuple, told.get("allow", ()))))
+        allow = tuple(map(tuple, told.get("allow", ())))
+        return cls(told["id"], told["name"], told["started"], allow, told.get("contracts", False))
 
 
 @dataclass(frozen=True)
@@ -58,12 +61,13 @@ class State:
     ``looks`` are those at the target so far, ``decision`` is what they came to, and ``network_errors`` how many
     in a row went wrong. ``error`` is what the state machine says of a step that ended without an answer. ``stopped``
     is how another execution ended that had begun this run, of which nothing is left but to clean up after it.
+    ``held`` is how often the run was kept back, since its flow's contract was not done yet.
     ``doubt`` is why perhaps nobody has started the transfer: then it is not to blame for what does not come.
     """
 
     case: Case
     execution: Execution
-    next: Next | Literal["prepare"] = "prepare"
+    next: Next = "prepare"
     run: Run | None = None
     attempt: int = 1
     looks: Mapping[str, Any] | None = None
@@ -73,6 +77,7 @@ class State:
     wait_seconds: int = 0
     error: Mapping[str, str] | None = None
     doubt: str = ""
+    held: int = 0
 
     @property
     def run_id(self) -> str:
