@@ -14,12 +14,10 @@ import io
 import json
 import os
 import threading
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_fileflow.sandbox import bootstrap, recorder
 from pytest_fileflow.sandbox.backends import backend
 from pytest_fileflow.sandbox.calls import CALLS_FILE
 from pytest_fileflow.sandbox.programs import Program
@@ -34,6 +32,7 @@ RUNTIME_MODULES = (
 )
 """What AWS's Python runtimes bring along (docs.aws.amazon.com/lambda/latest/dg/lambda-python.html)."""
 
+_HERE = Path(__file__).parent
 _OURS = "AWS_ENDPOINT_URL"
 """A function that is told another endpoint, or one for a single service, would leave the sandbox."""
 
@@ -101,13 +100,13 @@ class Deployed:
         with self._lock:
             code, runtime = self._unpack(function), self._runtime()
             settings = self._settings(function, code, runtime)
-        bootstrap_file, calls = str(bootstrap.__file__), str(self._directory / CALLS_FILE)
+        bootstrap, calls = str(_HERE / "bootstrap.py"), str(self._directory / CALLS_FILE)
         told = json.dumps([str(code), function.handler, settings], sort_keys=True)
         return Program(
             name=function.function_arn,
             revision=hashlib.sha256(told.encode()).hexdigest(),
             # -I and -S keep out the caller's folder, PYTHONPATH and site-packages; -u is for the log
-            command=("-I", "-S", "-u", bootstrap_file, function.handler, calls, str(code), str(runtime)),
+            command=("-I", "-S", "-u", bootstrap, function.handler, calls, str(code), str(runtime)),
             directory=code,
             environment=settings,
             memory_mb=int(function.memory_size),
@@ -175,7 +174,7 @@ class Deployed:
             folder.mkdir(exist_ok=True)
             for name in RUNTIME_MODULES:
                 _link(name, folder)
-            (folder / "fileflow_recorder.py").symlink_to(recorder.__file__)
+            (folder / "fileflow_recorder.py").symlink_to(_HERE / "recorder.py")
             self._has_runtime = True
         return folder
 
@@ -183,6 +182,8 @@ class Deployed:
 def _extract(data: bytes, folder: Path) -> None:
     if not data:
         return  # the handler's module is not found then, and the function says so
+    import zipfile
+
     with zipfile.ZipFile(io.BytesIO(data)) as packed:
         packed.extractall(folder)
         for member in packed.infolist():
