@@ -278,9 +278,9 @@ ACTIONS: dict[str, set[str]] = {
     "trigger": LOOK | WORK | {"lambda:InvokeFunction"},
     "check_arrival": LOOK,
     "verify": JUDGE | {"s3:GetObjectTagging"},
-    "ask": ALL_S3 | LOOK | WORK | {"s3:GetObjectTagging", "s3:DeleteObject", "lambda:InvokeFunction"},
+    "ask": ALL_S3 | LOOK | WORK | {"s3:DeleteObject", "lambda:InvokeFunction"},
     "diagnose": JUDGE,
-    "clean_up": LOOK | {"s3:DeleteObject"},
+    "clean_up": LISTING | SECRET | {"s3:DeleteObject"},
     "record": WORK | {"cloudwatch:PutMetricData"},
     "notify": {
         *(WORK | LISTING | {"s3:DeleteObject"}),
