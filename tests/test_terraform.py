@@ -206,7 +206,7 @@ WRONG = {
     "target_prefixes": (["s3://landing/*"], "without * and ?"),
     "kms_key_arns": (["alias/acme"], "do not take an alias"),
     "secret_arns": (["acme/sftp"], "full ARN of a secret"),
-    "webhook_secret_arns": ([f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:*"], "without *"),
+    "webhook_secret_arns": ([f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:*"], "a * can only end a name"),
     "transfer_function_arns": ([f"{MOVER}:live"], "without a version"),
     "bucket_name": ("Results", "A bucket's name"),
     "results_retention_days": (0, "whole number of days, 1 or more"),
@@ -390,6 +390,24 @@ PAYLOADS = {"arn:aws:s3:::samples/big/*"}
 )  # fmt: skip
 def test_it_may_do_so_where_it_was_told_to(everything: Plan, step: str, action: str, places: set[str]) -> None:
     assert granted(everything, step, action) == places
+
+
+def test_names_may_have_a_beginning_in_common(module: Terraform, package: str) -> None:
+    secrets, functions = SECRETS["secret"].replace("acme/sftp-a1b2c3", "sftp/*"), f"{MOVER}-*"
+    plan = Plan(module.plan({"package": package, "secret_arns": [secrets], "transfer_function_arns": [functions]}))
+    assert granted(plan, "seed", "secretsmanager:GetSecretValue") == {secrets}
+    assert granted(plan, "trigger", "lambda:InvokeFunction") == {functions}
+    assert granted(plan, "diagnose", "logs:FilterLogEvents") == {
+        f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:/aws/lambda/mover-*:*"
+    }
+    assert "mover" not in plan.of("aws_cloudwatch_dashboard")["suite"]["dashboard_body"]
+
+
+def test_more_than_a_role_can_hold_is_refused(module: Terraform, package: str) -> None:
+    secrets = [SECRETS["secret"].replace("acme", f"partner-{number}") for number in range(150)]
+    with pytest.raises(TerraformFailed) as refused:
+        module.plan({"package": package, "secret_arns": secrets})
+    assert "more than the 10,240 characters" in re.sub(r"[│╷╵\s]+", " ", str(refused.value))
 
 
 def test_keys_serve_what_lies_in_a_service(everything: Plan) -> None:

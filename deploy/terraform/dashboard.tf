@@ -2,10 +2,11 @@
 
 locals {
   # Those of the transfers first, as far as CloudWatch takes so many in a query.
-  searched_logs = slice(concat(
-    [for arn in var.transfer_function_arns : "/aws/lambda/${split(":", arn)[6]}"],
+  all_logs = concat(
+    [for arn in var.transfer_function_arns : "/aws/lambda/${split(":", arn)[6]}" if !endswith(arn, "*")],
     [for step in keys(local.functions) : "/aws/lambda/${local.functions[step]}"],
-  ), 0, min(50, length(var.transfer_function_arns) + length(local.functions)))
+  )
+  searched_logs = slice(local.all_logs, 0, min(50, length(local.all_logs)))
 
   runs = jsondecode(replace(
     replace(file("${path.module}/dashboard.json"), "\"REGION\"", jsonencode(local.region)),

@@ -69,7 +69,7 @@ locals {
   invoking = [{
     actions = ["lambda:InvokeFunction"]
     # A config may name a version or an alias.
-    resources  = flatten([for arn in var.transfer_function_arns : [arn, "${arn}:*"]])
+    resources  = flatten([for arn in var.transfer_function_arns : endswith(arn, "*") ? [arn] : [arn, "${arn}:*"]])
     conditions = []
   }]
   transfer_logs = [{
@@ -277,4 +277,11 @@ resource "aws_iam_role_policy" "function" {
   name     = each.value
   role     = aws_iam_role.function[each.key].id
   policy   = data.aws_iam_policy_document.function[each.key].json
+
+  lifecycle {
+    precondition {
+      condition     = length(replace(data.aws_iam_policy_document.function[each.key].json, "/\\s/", "")) <= 10240
+      error_message = "The policy of ${each.key} has more than the 10,240 characters that AWS takes: give prefixes, secrets and functions that have a beginning in common by that."
+    }
+  }
 }

@@ -246,22 +246,22 @@ variable "kms_key_arns" {
 variable "secret_arns" {
   type        = list(string)
   default     = []
-  description = "Secrets that flows log in with, by their full ARNs: of Secrets Manager, or of SSM parameters."
+  description = "Secrets that flows log in with, by their full ARNs: of Secrets Manager, or of SSM parameters. A * at the end stands for all whose names begin so."
 
   validation {
-    condition     = alltrue([for each in var.secret_arns : can(regex("^arn:[a-z-]+:(secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:[^*]+|ssm:[a-z0-9-]+:[0-9]{12}:parameter/[^*]+)$", each))])
-    error_message = "A secret is the full ARN of a secret in Secrets Manager, or of an SSM parameter, without *."
+    condition     = alltrue([for each in var.secret_arns : can(regex("^arn:[a-z-]+:(secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:[^*]+[*]?|ssm:[a-z0-9-]+:[0-9]{12}:parameter/[^*]+[*]?)$", each))])
+    error_message = "A secret is the full ARN of a secret in Secrets Manager, or of an SSM parameter; a * can only end a name that has begun."
   }
 }
 
 variable "transfer_function_arns" {
   type        = list(string)
   default     = []
-  description = "Functions that flows start their transfers with, by their ARNs without a version or alias."
+  description = "Functions that flows start their transfers with, by their ARNs without a version or alias. A * at the end stands for all whose names begin so."
 
   validation {
-    condition     = alltrue([for each in var.transfer_function_arns : can(regex("^arn:[a-z-]+:lambda:[a-z0-9-]+:[0-9]{12}:function:[A-Za-z0-9_-]{1,64}$", each))])
-    error_message = "A function is arn:aws:lambda:region:account:function:name, without a version, an alias or *."
+    condition     = alltrue([for each in var.transfer_function_arns : can(regex("^arn:[a-z-]+:lambda:[a-z0-9-]+:[0-9]{12}:function:[A-Za-z0-9_-]{1,64}[*]?$", each))])
+    error_message = "A function is arn:aws:lambda:region:account:function:name, without a version or an alias; a * can only end a name that has begun."
   }
 }
 
@@ -554,8 +554,8 @@ variable "webhook_secret_arns" {
   description = "Secrets that the flows' configs name in their alerts (addresses of webhooks, logins of ticket systems)."
 
   validation {
-    condition     = alltrue([for each in var.webhook_secret_arns : can(regex("^arn:[a-z-]+:(secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:[^*]+|ssm:[a-z0-9-]+:[0-9]{12}:parameter/[^*]+)$", each))])
-    error_message = "A secret is the full ARN of a secret in Secrets Manager, or of an SSM parameter, without *."
+    condition     = alltrue([for each in var.webhook_secret_arns : can(regex("^arn:[a-z-]+:(secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:[^*]+[*]?|ssm:[a-z0-9-]+:[0-9]{12}:parameter/[^*]+[*]?)$", each))])
+    error_message = "A secret is the full ARN of a secret in Secrets Manager, or of an SSM parameter; a * can only end a name that has begun."
   }
 }
 
