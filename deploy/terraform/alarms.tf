@@ -107,7 +107,7 @@ resource "aws_cloudwatch_metric_alarm" "counted" {
 
 # A query forgets after three hours: its OK would be taken for a recovery, so nobody is told of it.
 resource "aws_cloudwatch_metric_alarm" "flows" {
-  count               = var.cloudwatch ? 1 : 0
+  count               = local.has_flow_metrics ? 1 : 0
   alarm_name          = "${var.name}-flow-failed"
   alarm_description   = "A flow did not pass; FlowId says which. OK after three hours is no recovery."
   evaluation_periods  = 3
@@ -127,7 +127,7 @@ resource "aws_cloudwatch_metric_alarm" "flows" {
 }
 
 resource "aws_cloudwatch_metric_alarm" "flow" {
-  for_each            = var.cloudwatch ? var.flow_ids : []
+  for_each            = local.has_flow_metrics ? var.flow_ids : []
   alarm_name          = "${var.name}-flow-failed-${each.key}"
   alarm_description   = "${each.key} did not pass in the last 24 hours: its record says why."
   namespace           = "FileFlowTests"

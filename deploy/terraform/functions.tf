@@ -38,7 +38,7 @@ locals {
       FILEFLOW_ENV            = var.environment
       FILEFLOW_SETTLE_MINUTES = tostring(var.settle_minutes)
     }
-    record = { FILEFLOW_CLOUDWATCH = var.cloudwatch ? "1" : "0" }
+    record = { FILEFLOW_CLOUDWATCH = local.has_flow_metrics ? "1" : "0" }
     notify = {
       FILEFLOW_ALERTS       = var.alerts ? "1" : "0"
       FILEFLOW_CLOUDWATCH   = var.cloudwatch ? "1" : "0"

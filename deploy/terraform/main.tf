@@ -43,6 +43,8 @@ locals {
   results     = "s3://${local.bucket_name}"
   config      = coalesce(var.config_store, "${local.results}/config")
 
+  has_flow_metrics = var.cloudwatch && var.flow_metrics
+
   dashboard_url = "https://${local.region}.console.aws.amazon.com/cloudwatch/home?region=${local.region}#dashboards:name=${var.name}"
 
   has_key = var.create_kms_key || var.kms_key_arn != null

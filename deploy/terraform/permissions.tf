@@ -80,11 +80,11 @@ locals {
     conditions = []
   }]
   # CloudWatch knows no resources for metrics: the namespace is the limit.
-  metrics = [{
+  metrics = { for what, is_on in { flows = local.has_flow_metrics, suite = var.cloudwatch } : what => [{
     actions    = ["cloudwatch:PutMetricData"]
-    resources  = var.cloudwatch ? ["*"] : []
+    resources  = is_on ? ["*"] : []
     conditions = [{ test = "StringEquals", variable = "cloudwatch:namespace", values = ["FileFlowTests"] }]
-  }]
+  }] }
 
   own_topic_arns = var.create_topic ? ["arn:${local.partition}:sns:${local.region}:${local.account}:${var.name}-alarms"] : []
 
@@ -134,7 +134,14 @@ locals {
       ],
       local.listing.config, local.own_listing.executions, local.own_listing.open, local.own_key,
     )
-    prepare = concat(local.looking_at_target, local.reading_payloads)
+    # A transfer waits for what the execution says of its flow's contract.
+    prepare = concat(
+      [
+        { actions = ["s3:GetObject"], resources = [local.own_objects.executions], conditions = [] },
+        { actions = ["kms:Decrypt"], resources = local.own_key_arns, conditions = [local.via["s3"]] },
+      ],
+      local.own_listing.executions, local.looking_at_target, local.reading_payloads,
+    )
     seed = concat(
       [{
         actions   = ["s3:PutObject", "s3:PutObjectTagging", "s3:AbortMultipartUpload", "s3:GetObject"]
@@ -168,7 +175,7 @@ locals {
         actions   = ["s3:GetObject", "s3:PutObject"]
         resources = [for folder in ["results", "manifests", "executions"] : local.own_objects[folder]], conditions = []
       }],
-      local.own_key, local.metrics,
+      local.own_key, local.metrics.flows,
     )
     notify = concat(
       [
@@ -186,7 +193,7 @@ locals {
           resources = var.create_topic ? local.own_key_arns : [], conditions = [local.via["sns"]]
         },
       ],
-      local.own_listing.executions, local.own_listing.state, local.own_key, local.metrics, local.reading_secrets.alerts,
+      local.own_listing.executions, local.own_listing.state, local.own_key, local.metrics.suite, local.reading_secrets.alerts,
     )
   }
 

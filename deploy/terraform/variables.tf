@@ -565,6 +565,12 @@ variable "cloudwatch" {
   description = "Whether runs publish metrics; without them only the alarms on the state machine can tell anything, and the others are not made."
 }
 
+variable "flow_metrics" {
+  type        = bool
+  default     = true
+  description = "Whether each flow has metrics of its own, about ten, and the alarms by flow on them; without them only the suite's counts are published, which cost the same for any number of flows."
+}
+
 variable "flow_ids" {
   type        = set(string)
   default     = []
