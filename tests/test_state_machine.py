@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import shutil
@@ -65,17 +66,58 @@ def test_each_step_is_a_task_of_its_function(suite):
         assert told["Resource"] == "arn:aws:states:::lambda:invoke", name
 
 
-def test_a_throttle_is_tried_again_and_no_failure_leaves_the_machine(suite):
+def catches(to: str) -> list[dict[str, Any]]:
+    """Return what catches every failure: States.ALL leaves out what is too large.
+
+    https://docs.aws.amazon.com/step-functions/latest/dg/concepts-error-handling.html
+    """
+    names = ("States.DataLimitExceeded", "States.ALL")
+    return [{"ErrorEquals": [name], "ResultPath": "$.error", "Next": to} for name in names]
+
+
+def test_no_failure_leaves_the_machine(suite):
     for name, told in tasks_of(suite).items():
-        assert told["Retry"][0]["ErrorEquals"][0] == "Lambda.TooManyRequestsException", name
-        assert told["Retry"][0]["MaxAttempts"] >= 5, name
-        assert [catch["ErrorEquals"] for catch in told["Catch"]] == [["States.ALL"]], name
+        assert told["Catch"] == catches(told["Catch"][0]["Next"]), name
     for name in MAPS:
-        assert suite["States"][name]["Catch"][0] == {
-            "ErrorEquals": ["States.ALL"],
-            "ResultPath": "$.error",
-            "Next": "Notify",
-        }
+        assert suite["States"][name]["Catch"] == catches("Notify")
+
+
+def retried(task: dict[str, Any], error: str) -> dict[str, Any]:
+    """Return how often, and for how many seconds, an error is tried again."""
+    retry = next(each for each in task["Retry"] if {error, "States.TaskFailed"} & set(each["ErrorEquals"]))
+    first, rate, most = retry["IntervalSeconds"], retry["BackoffRate"], retry.get("MaxDelaySeconds", math.inf)
+    waits = [min(first * rate**number, most) for number in range(retry["MaxAttempts"])]
+    return {"tries": len(waits), "seconds": sum(waits), "jitter": retry.get("JitterStrategy")}
+
+
+def test_a_throttle_is_tried_again_for_minutes(suite):
+    """Hundreds of cases that begin together may be more than the account's functions at a time."""
+    for name, told in tasks_of(suite).items():
+        again = retried(told, "Lambda.TooManyRequestsException")
+        assert (again["seconds"] >= 300, again["jitter"]) == (True, "FULL"), name
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        "CodeArtifactUserPendingException",
+        "ENINotReadyException",
+        "ResourceConflictException",
+        "ResourceNotReadyException",
+    ],
+)
+def test_a_function_that_has_fallen_asleep_has_time_to_wake_up(suite, error):
+    """Diagnose may not be called for weeks: then its first call fails, until it is Active again.
+
+    https://docs.aws.amazon.com/lambda/latest/dg/functions-states.html (Inactive)
+    """
+    for name, told in tasks_of(suite).items():
+        assert 120 <= retried(told, f"Lambda.{error}")["seconds"] <= 600, name
+
+
+def test_a_step_that_failed_in_itself_is_tried_once_more(suite):
+    for name, told in tasks_of(suite).items():
+        assert retried(told, "ValueError")["tries"] == 1, name
 
 
 def test_whatever_fails_in_a_case_ends_with_a_record_or_a_note_that_there_is_none():
