@@ -70,6 +70,26 @@ def lines(monkeypatch):
     assert ours.handlers == []
 
 
+class LambdasOwn(logging.Handler):
+    """Writes what its formatter returns and nothing more, as the handler does that Lambda's runtime sets up."""
+
+    def __init__(self, stream: io.StringIO) -> None:
+        super().__init__()
+        self.stream = stream
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.stream.write(self.format(record))
+
+
+def test_each_line_of_a_function_is_one_of_its_own(lines, monkeypatch):
+    stream = io.StringIO()
+    monkeypatch.setattr(logging.getLogger(), "handlers", [LambdasOwn(stream)])
+    logs.set_up()
+    logs.say_listed(1, ["one", "two"])
+    assert [json.loads(line)["message"] for line in stream.getvalue().splitlines()] == ["one", "two", "1 cases"]
+    assert lines() == []
+
+
 # --- Settings
 
 

@@ -26,7 +26,11 @@ _masks: list[Callable[[str], str]] = []
 
 
 class _Lines(logging.Formatter):
-    """One JSON object a record."""
+    """One JSON object a record; ``end`` is what a line ends with for a handler that adds nothing to it."""
+
+    def __init__(self, end: str = "") -> None:
+        super().__init__()
+        self._end = end
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
@@ -44,16 +48,19 @@ class _Lines(logging.Formatter):
             **getattr(record, "told", {}),
         }
         # Half a character, as in a file name of old, is written out: a handler writes UTF-8.
-        return json.dumps(told, ensure_ascii=False).encode("utf-8", "backslashreplace").decode()
+        return json.dumps(told, ensure_ascii=False).encode("utf-8", "backslashreplace").decode() + self._end
 
 
 def set_up() -> None:
-    """Let the handlers that Lambda has set up, or one of our own, write such lines; of others only what is wrong."""
+    """Let the handlers that Lambda has set up, or one of our own, write such lines; of others only what is wrong.
+
+    Lambda's own writes what it is given (awslambdaric: LambdaLoggerHandler), and its formatters end each line.
+    """
     root = logging.getLogger()
     if not root.handlers:
         root.addHandler(logging.StreamHandler())
     for handler in root.handlers:
-        handler.setFormatter(_Lines())
+        handler.setFormatter(_Lines("" if isinstance(handler, logging.StreamHandler) else "\n"))
     logging.getLogger(OURS).setLevel(logging.INFO)
     logging.getLogger(f"{OURS}.endpoints.paramiko").setLevel(logging.WARNING)  # it tells of every connection
 
