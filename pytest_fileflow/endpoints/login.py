@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-KNOWN_HOSTS: Final = (Path("~/.ssh/known_hosts").expanduser(), Path("/etc/ssh/ssh_known_hosts"))
+# Not Path.expanduser: that raises where a user has no home, as in a container with a user id of its own.
+KNOWN_HOSTS: Final = (Path(os.path.expanduser("~/.ssh/known_hosts")), Path("/etc/ssh/ssh_known_hosts"))  # noqa: PTH111
 PUBLICKEY: Final = "publickey"
 PASSWORD: Final = "password"  # noqa: S105 (the name of a method, RFC 4252)
 INTERACTIVE: Final = "keyboard-interactive"
