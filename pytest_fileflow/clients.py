@@ -52,6 +52,10 @@ BRISK_CONNECT_SECONDS: Final = 3
 BRISK_READ_SECONDS: Final = 5
 BRISK_ATTEMPTS: Final = 2
 MESSAGE_CHARACTERS: Final = 300
+# NAT gateways, interface endpoints and firewalls forget a connection on which nothing was heard for 350 s (AWS VPC
+# user guide, "NAT gateway timeouts"): a synchronous answer that comes later never arrives.
+KEEPALIVE_SECONDS: Final = 60
+KEEPALIVE_TRIES: Final = 5
 
 _REGION = re.compile(r"[a-z]{2,3}(-[a-z]+)+-\d{1,2}")
 _ARN_FIELDS = 6
@@ -183,10 +187,12 @@ class AwsClients:
             # boto3-stubs knows one overload a service; this name is only known at run time.
             make: Any = self._session.client
             try:
-                return make(service, **{"region_name": region, "config": self._config(service), **changes})
+                made = make(service, **{"region_name": region, "config": self._config(service), **changes})
             except ValueError as error:  # botocore's own way to refuse an endpoint URL
                 reason = f"the AWS configuration cannot be used for {service}: {error}"
                 raise CredentialsUnusable(reason, hint="Check AWS_ENDPOINT_URL: it begins with https://.") from error
+        _keep_alive(made)
+        return made
 
     def _config(self, service: str) -> Config:
         from botocore.config import Config
@@ -195,11 +201,36 @@ class AwsClients:
             connect_timeout=CONNECT_SECONDS,
             read_timeout=self._read_timeouts.get(service, READ_SECONDS),
             max_pool_connections=POOL_CONNECTIONS,
-            tcp_keepalive=True,  # NAT gateways forget a silent connection after 350 s
+            tcp_keepalive=True,  # how often, see _keep_alive
             # The SHA-256 of every byte read is judged anyway; botocore's CRC on top costs a fifth of the time.
             response_checksum_validation="when_required",
             retries={"mode": "standard", "total_max_attempts": ATTEMPTS_BY_SERVICE.get(service, ATTEMPTS)},
         )
+
+
+def _keep_alive(client: Any) -> None:
+    """Let the connections of a new client speak up within the time after which they are forgotten.
+
+    botocore only switches that on, and Linux begins with it after two hours (boto/botocore#2916); it has no setting,
+    so the list of the options of its sockets is made longer.
+    """
+    endpoint = getattr(client, "_endpoint", None)
+    options = getattr(getattr(endpoint, "http_session", None), "_socket_options", None)
+    if isinstance(options, list):
+        options += [(socket.IPPROTO_TCP, number, value) for number, value in _keepalive_options()]
+    else:
+        logger.debug("the sockets of botocore cannot be kept alive: a synchronous call behind a NAT has 350 s")
+
+
+def _keepalive_options() -> Iterator[tuple[int, int]]:
+    """Yield the options of TCP that this system has; the time until the first sign of life has two names."""
+    named = {
+        "TCP_KEEPIDLE": KEEPALIVE_SECONDS,
+        "TCP_KEEPALIVE": KEEPALIVE_SECONDS,
+        "TCP_KEEPINTVL": KEEPALIVE_SECONDS,
+        "TCP_KEEPCNT": KEEPALIVE_TRIES,
+    }
+    return ((getattr(socket, name), value) for name, value in named.items() if hasattr(socket, name))
 
 
 def _made_up_key() -> tuple[str, str]:

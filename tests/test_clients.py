@@ -11,6 +11,7 @@ from typing import Any
 
 import boto3
 import pytest
+import urllib3
 from boto3.exceptions import Boto3Error, S3UploadFailedError
 from botocore import exceptions as vendor
 from botocore.exceptions import BotoCoreError, ClientError
@@ -97,6 +98,31 @@ def test_nothing_waits_for_ever_and_no_invocation_is_repeated(clients, service, 
     assert config.retries == {"mode": "standard", "total_max_attempts": attempts}
     assert (config.connect_timeout, config.read_timeout, config.max_pool_connections) == (10, read, 64)
     assert config.tcp_keepalive is True
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_KEEPIDLE"), reason="this system calls it otherwise")
+def test_a_connection_that_waits_for_an_answer_is_not_forgotten(clients, monkeypatch):
+    """A NAT gateway drops what is silent for 350 s: a function that runs longer would never be heard of."""
+    opened = []
+    connect = urllib3.connection.HTTPConnection.connect
+
+    def connecting(connection: urllib3.connection.HTTPConnection) -> None:
+        connect(connection)
+        names = (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
+        opened.append(
+            (
+                connection.sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE),
+                *(connection.sock.getsockopt(socket.IPPROTO_TCP, name) for name in names),
+            )
+        )
+
+    monkeypatch.setattr(urllib3.connection.HTTPConnection, "connect", connecting)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.getsockname()[1]}")
+        client = AwsClients(boto3.Session("AKIA0000", "x"), read_timeouts={"lambda": 0.1}).client("lambda")
+        with pytest.raises(vendor.ReadTimeoutError):
+            client.invoke(FunctionName="mover")
+    assert opened == [(1, 60, 60, 5)]
 
 
 def test_a_read_timeout_can_be_set(clients):
