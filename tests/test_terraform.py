@@ -360,6 +360,10 @@ PAYLOADS = {"arn:aws:s3:::samples/big/*"}
         ("list_flows", "s3:PutObject", WORK_FILES | OPEN_FILES),
         ("list_flows", "s3:ListBucket", {f"{RESULTS}?{folder}/*" for folder in ("config", "executions", "open")}),
         ("list_flows", "states:DescribeExecution", {f"arn:aws:states:{REGION}:{ACCOUNT}:execution:fileflow:*"}),
+        ("prepare", "s3:GetObject", TARGETS | PAYLOADS | {f"{RESULTS}/executions/*/contracts/*"}),
+        ("prepare", "s3:ListBucket", {
+            *("arn:aws:s3:::samples?big/*", "arn:aws:s3:::landing?from/*", f"{RESULTS}?executions/*"),
+        }),
         ("seed", "s3:PutObject", SOURCES | WORK_FILES),
         ("seed", "s3:GetObject", SOURCES | TARGETS | WORK_FILES | PAYLOADS),
         ("seed", "s3:ListBucket", {

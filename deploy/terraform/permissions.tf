@@ -134,12 +134,10 @@ locals {
       ],
       local.listing.config, local.own_listing.executions, local.own_listing.open, local.own_key,
     )
-    # A transfer waits for what the execution says of its flow's contract.
     prepare = concat(
-      [
-        { actions = ["s3:GetObject"], resources = [local.own_objects.executions], conditions = [] },
-        { actions = ["kms:Decrypt"], resources = local.own_key_arns, conditions = [local.via["s3"]] },
-      ],
+      # A transfer is kept back until what became of its flow's contract lies among the work files.
+      [{ actions = ["s3:GetObject"], resources = ["${local.bucket_arn}/executions/*/contracts/*"], conditions = [] }],
+      [{ actions = ["kms:Decrypt"], resources = local.own_key_arns, conditions = [local.via["s3"]] }],
       local.own_listing.executions, local.looking_at_target, local.reading_payloads,
     )
     seed = concat(
