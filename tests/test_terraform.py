@@ -20,6 +20,7 @@ from pytest_fileflow.results.athena import COLUMNS, TABLE, VIEW, ddl
 from pytest_fileflow.results.cloudwatch.alarms import alarms
 from pytest_fileflow.results.cloudwatch.dashboard import dashboard
 from pytest_fileflow.sandbox import Sandbox
+from tests.support import lambda_package
 from tests.support.machine import arns, definition
 from tests.terraform import (
     EXAMPLE,
@@ -688,10 +689,28 @@ def test_in_a_vpc_only_https_and_the_servers_are_reached(everything: Plan) -> No
     assert {values["service_name"].rpartition(".")[2] for values in everything.of("aws_vpc_endpoint").values()} == {
         *("secretsmanager", "kms", "s3")
     }
+    assert not [rule for rule in rules if rule.get("prefix_list_id")]
     denied = [each for each in everything.policy("record") if each["Effect"] == "Deny"]
     assert [each["Condition"]["ArnEquals"]["lambda:SourceFunctionArn"].rpartition(":")[2] for each in denied] == [
         "fileflow-record"
     ]
+
+
+def test_s3_is_reached_where_https_is_not(module: Terraform, package: str) -> None:
+    given = {"vpc": EVERYTHING["vpc"], "https_cidrs": ["10.0.0.0/16"], "gateway_endpoints": ["s3", "dynamodb"]}
+    rules = Plan(module.plan({"package": package, **given})).of("aws_vpc_security_group_egress_rule")
+    assert {name: (rules[name]["prefix_list_id"][:3], rules[name]["to_port"]) for name in ("s3", "dynamodb")} == {
+        "s3": ("pl-", 443),
+        "dynamodb": ("pl-", 443),
+    }
+
+
+def test_each_service_that_a_function_speaks_to_can_have_an_endpoint() -> None:
+    services = lambda_package.services(list(lambda_package.reached().values())) | {"sts"}
+    named = {"cloudwatch": "monitoring", "stepfunctions": "states"}  # of endpoints, where botocore's is another
+    allowed = re.findall(r"contains\((\[[^]]+\]), each\)\]\)", (MODULE / "variables.tf").read_text())
+    told = {name for names in allowed if "secretsmanager" in names or "dynamodb" in names for name in json.loads(names)}
+    assert told == {named.get(service, service) for service in services} | {"kms"}
 
 
 def scanner(name: str) -> str:

@@ -163,6 +163,22 @@ resource "aws_vpc_security_group_egress_rule" "endpoints" {
   to_port                      = 443
 }
 
+# A gateway endpoint changes the way to a service, not its addresses: they must be let out, where not all are.
+data "aws_ec2_managed_prefix_list" "gateway" {
+  for_each = local.in_vpc && !contains(var.https_cidrs, "0.0.0.0/0") ? var.gateway_endpoints : []
+  name     = "com.amazonaws.${local.region}.${each.key}"
+}
+
+resource "aws_vpc_security_group_egress_rule" "gateway" {
+  for_each          = data.aws_ec2_managed_prefix_list.gateway
+  security_group_id = aws_security_group.functions[0].id
+  description       = "Gateway endpoint of ${each.key}"
+  prefix_list_id    = each.value.id
+  ip_protocol       = "tcp"
+  from_port         = 443
+  to_port           = 443
+}
+
 resource "aws_vpc_endpoint" "interface" {
   for_each            = local.in_vpc ? var.interface_endpoints : []
   vpc_id              = local.vpc_id

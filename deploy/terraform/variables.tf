@@ -628,7 +628,7 @@ variable "new_vpc" {
 variable "https_cidrs" {
   type        = list(string)
   default     = ["0.0.0.0/0"]
-  description = "In a VPC: where the functions may reach port 443 (AWS, and webhooks)."
+  description = "In a VPC: where the functions may reach port 443 (AWS, and webhooks), beside the endpoints."
 
   validation {
     condition     = alltrue([for each in var.https_cidrs : can(cidrhost(each, 0))])
@@ -653,11 +653,11 @@ variable "sftp_servers" {
 variable "interface_endpoints" {
   type        = set(string)
   default     = []
-  description = "In a VPC: services with an interface endpoint, as in [\"secretsmanager\", \"logs\", \"monitoring\", \"sns\", \"kms\", \"lambda\", \"ssm\"]."
+  description = "In a VPC: services with an interface endpoint, as in [\"secretsmanager\", \"logs\", \"monitoring\", \"sns\", \"kms\", \"lambda\", \"ssm\", \"states\"]. Without a NAT gateway, a service without one is out of reach."
 
   validation {
-    condition     = alltrue([for each in var.interface_endpoints : contains(["secretsmanager", "logs", "monitoring", "sns", "kms", "lambda", "ssm"], each)])
-    error_message = "The functions speak to secretsmanager, logs, monitoring, sns, kms, lambda and ssm."
+    condition     = alltrue([for each in var.interface_endpoints : contains(["secretsmanager", "logs", "monitoring", "sns", "kms", "lambda", "ssm", "states", "sts"], each)])
+    error_message = "The functions speak to secretsmanager, logs, monitoring, sns, kms, lambda, ssm and states, and plugins of yours to sts."
   }
 }
 
