@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
+import zipfile
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -680,6 +681,7 @@ def test_the_bucket_is_closed_and_forgets(least: Plan, everything: Plan) -> None
     (lock,) = everything.of("aws_s3_bucket_object_lock_configuration").values()
     assert lock["rule"][0]["default_retention"][0]["days"] == 5
     assert everything.of("aws_s3_bucket")["results"]["object_lock_enabled"] is True
+    assert everything.of("aws_s3_object")["package"]["checksum_algorithm"] == "CRC32"
 
 
 def test_in_a_vpc_only_https_and_the_servers_are_reached(everything: Plan) -> None:
@@ -711,6 +713,19 @@ def test_each_service_that_a_function_speaks_to_can_have_an_endpoint() -> None:
     allowed = re.findall(r"contains\((\[[^]]+\]), each\)\]\)", (MODULE / "variables.tf").read_text())
     told = {name for names in allowed if "secretsmanager" in names or "dynamodb" in names for name in json.loads(names)}
     assert told == {named.get(service, service) for service in services} | {"kms"}
+
+
+def test_a_new_package_replaces_the_object_of_the_one_before(module: Terraform, least: Plan, tmp_path: Path) -> None:
+    """Object Lock refuses to delete the one before, as another key would want it."""
+    other = tmp_path / "other.zip"
+    with zipfile.ZipFile(other, "w") as archive:
+        archive.writestr("other.py", "")
+    plan = Plan(module.plan({"package": str(other)}))
+    before, after = (each.of("aws_s3_object")["package"] for each in (least, plan))
+    assert before["key"] == after["key"] == "code/fileflow.zip"
+    assert before["source_hash"] != after["source_hash"]
+    functions = [each.of("aws_lambda_function")["seed"]["source_code_hash"] for each in (least, plan)]
+    assert functions[0] != functions[1]
 
 
 def scanner(name: str) -> str:

@@ -1,13 +1,16 @@
 # A function a step. Step Functions invokes them synchronously and tries again by itself: no dead-letter queue.
 
-# The package goes to S3 once, not with each function, and may so be larger than 50 MB.
+# The package goes to S3 once, not with each function, and may so be larger than 50 MB. A new one is a new version of the
+# same object: with another key the one before would be deleted, which Object Lock refuses.
 resource "aws_s3_object" "package" {
   #checkov:skip=CKV_AWS_186:the bucket's own encryption holds for it
   bucket      = aws_s3_bucket.results.id
-  key         = "code/${var.name}-${filesha256(var.package)}.zip"
+  key         = "code/${var.name}.zip"
   source      = var.package
   source_hash = filemd5(var.package)
-  tags        = var.tags
+  # Object Lock takes nothing without a checksum, and a provider before 5.85 sends none (hashicorp/terraform#36113).
+  checksum_algorithm = var.object_lock == null ? null : "CRC32"
+  tags               = var.tags
 
   depends_on = [
     aws_s3_bucket_versioning.results,
