@@ -728,6 +728,13 @@ def test_a_new_package_replaces_the_object_of_the_one_before(module: Terraform, 
     assert functions[0] != functions[1]
 
 
+def test_more_variables_than_a_function_takes_are_refused_before(module: Terraform, package: str) -> None:
+    given = {"allow": [f"s3://landing/partners/partner-{number}/inbox/" for number in range(150)]}
+    with pytest.raises(TerraformFailed) as refused:
+        module.plan({"package": package, **given})
+    assert "A function takes 4 KB of environment variables" in re.sub(r"[│╷╵\s]+", " ", str(refused.value))
+
+
 def scanner(name: str) -> str:
     """Return the path of a program that reads policies or modules; skips, or fails, the test where it is not here."""
     program = os.environ.get(f"FILEFLOW_{name.upper()}") or shutil.which(name)

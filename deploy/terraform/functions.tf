@@ -49,6 +49,10 @@ locals {
       FILEFLOW_REPORT_URL   = coalesce(var.report_url, local.dashboard_url)
     }
   }
+  environments = { for step in keys(local.steps) : step => {
+    for name, value in merge(local.environment, lookup(local.environment_of, step, {}), var.environment_variables) :
+    name => value if value != ""
+  } }
 }
 
 resource "aws_lambda_function" "step" {
@@ -75,10 +79,7 @@ resource "aws_lambda_function" "step" {
   tags                           = var.tags
 
   environment {
-    variables = {
-      for name, value in merge(local.environment, lookup(local.environment_of, each.key, {}), var.environment_variables) :
-      name => value if value != ""
-    }
+    variables = local.environments[each.key]
   }
 
   ephemeral_storage {
@@ -95,6 +96,14 @@ resource "aws_lambda_function" "step" {
     content {
       subnet_ids         = vpc_config.value
       security_group_ids = aws_security_group.functions[*].id
+    }
+  }
+
+  lifecycle {
+    # https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
+    precondition {
+      condition     = sum([for name, value in local.environments[each.key] : length(name) + length(value)]) <= 4096
+      error_message = "A function takes 4 KB of environment variables, and allow, plugins and environment_variables have more: patterns of allow may be shorter and cover more, or stand in an environment of the config store."
     }
   }
 
