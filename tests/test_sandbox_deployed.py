@@ -116,6 +116,18 @@ def handler(event, context):
     assert log_of(sandbox, "/aws/lambda/given") == tail
 
 
+def test_a_step_of_a_run_is_told_where_the_servers_of_its_flows_are(sandbox):
+    code = "import os\ndef handler(event, context): return os.environ['FILEFLOW_SANDBOX']"
+    files = {
+        "pytest_fileflow/__init__.py": "",
+        "pytest_fileflow/aws/__init__.py": "",
+        "pytest_fileflow/aws/ask.py": code,
+    }
+    told = {"Handler": "pytest_fileflow.aws.ask.handler", "Environment": {"Variables": {"FILEFLOW_SANDBOX": "another"}}}
+    deploy(sandbox, "a-step", "", Code={"ZipFile": zipped(files)}, **told)
+    assert invoke(sandbox, "a-step") == (None, sandbox.address)
+
+
 @pytest.mark.parametrize("missing", ["paramiko", "pytest_fileflow", "moto", "pytest"])
 def test_a_zip_that_lacks_a_dependency_fails_as_on_aws(sandbox, missing):
     deploy(sandbox, f"lacking-{missing}", f"import {missing}\ndef handler(event, context): return 1")

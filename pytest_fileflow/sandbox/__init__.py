@@ -141,8 +141,7 @@ class Sandbox:
     @property
     def address(self) -> str:
         """Return what :meth:`connect` needs, as one text. It gives full control: keep it out of logs."""
-        where = self._where
-        return f"{_SCHEME}://{where.token}@127.0.0.1:{where.port}{quote(str(where.directory))}"
+        return address_of(self._where.port, self._where.token, self._where.directory)
 
     @property
     def endpoint_url(self) -> str:
@@ -239,6 +238,11 @@ class Sandbox:
         if response.status != 200:  # noqa: PLR2004 - HTTP's own
             raise SandboxFailed(f"The sandbox could not do what was asked ({name}): {answer['error']}.")
         return answer
+
+
+def address_of(port: int, token: str, directory: Path) -> str:
+    """Return a sandbox's address."""
+    return f"{_SCHEME}://{token}@127.0.0.1:{port}{quote(str(directory))}"
 
 
 def check_installed() -> None:

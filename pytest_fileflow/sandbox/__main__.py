@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from pytest_fileflow.sandbox import LOG_FILE, backends, hold_lock
+from pytest_fileflow.sandbox import LOG_FILE, address_of, backends, hold_lock
 from pytest_fileflow.sandbox.calls import read as read_calls
 
 if TYPE_CHECKING:
@@ -80,7 +80,8 @@ class _Sandbox:
         self._url = f"http://127.0.0.1:{self.port}"
         self._pool = Pool(directory, self._ended)
         self._transfer = self._make_transfer()
-        self._deployed = Deployed(directory, process_environment(directory, self._url), self._logs.stream)
+        address = address_of(self.port, token, directory)
+        self._deployed = Deployed(directory, process_environment(directory, self._url), self._logs.stream, address)
         self._lambdas = self._gateway.lambdas = Lambdas(
             self._tables.functions, self._deployed, self._transfer, self._pool, self._is_throttled
         )

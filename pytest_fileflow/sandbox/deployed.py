@@ -33,6 +33,9 @@ RUNTIME_MODULES = (
 """What AWS's Python runtimes bring along (docs.aws.amazon.com/lambda/latest/dg/lambda-python.html)."""
 
 _HERE = Path(__file__).parent
+_STEPS = "pytest_fileflow.aws."
+"""What the handlers of a run's steps begin with: they reach SFTP servers by the sandbox's address."""
+
 _OURS = "AWS_ENDPOINT_URL"
 """A function that is told another endpoint, or one for a single service, would leave the sandbox."""
 
@@ -50,10 +53,15 @@ class DeployedFunction:
 
 
 class Deployed:
-    """Finds deployed functions. ``environment`` is what points their processes at the sandbox."""
+    """Finds deployed functions.
 
-    def __init__(self, directory: Path, environment: Mapping[str, str], log_stream: str) -> None:
+    ``environment`` is what points their processes at the sandbox, and ``address`` what gives full
+    control of it: the steps of a run alone are told, since they would look for real servers without.
+    """
+
+    def __init__(self, directory: Path, environment: Mapping[str, str], log_stream: str, address: str = "") -> None:
         self._directory = directory
+        self._address = address
         self._environment = environment
         self._log_stream = log_stream
         self._lock = threading.Lock()
@@ -119,6 +127,7 @@ class Deployed:
         return {
             **own,
             **self._environment,
+            **({"FILEFLOW_SANDBOX": self._address} if function.handler.startswith(_STEPS) else {}),
             **self._role(function),
             "AWS_REGION": function.region,
             "AWS_DEFAULT_REGION": function.region,
