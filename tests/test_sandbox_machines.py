@@ -246,3 +246,27 @@ def test_versions_of_a_machine_are_listed_newest_first(sandbox):
     assert [version["stateMachineVersionArn"] for version in listed] == made[::-1]
     with pytest.raises(steps.exceptions.ClientError, match="State Machine Does Not Exist"):
         steps.list_state_machine_versions(stateMachineArn=f"{machine}-not")
+
+
+def test_an_execution_that_is_stopped_within_a_map_is_aborted(sandbox):
+    waiting = {"StartAt": "Wait", "States": {"Wait": {"Type": "Wait", "Seconds": 60, "End": True}}}
+    states = {
+        "Each": {
+            "Type": "Map",
+            "ItemProcessor": {"ProcessorConfig": {"Mode": "INLINE"}, **waiting},
+            "Catch": [{"ErrorEquals": ["States.ALL"], "ResultPath": "$.error", "Next": "Tell"}],
+            "Next": "Tell",
+        },
+        "Tell": {"Type": "Pass", "End": True},
+    }
+    steps, machine = client(sandbox, "stepfunctions"), create(sandbox, "stopped", states)
+    arn = steps.start_execution(stateMachineArn=machine, name="stopped", input="[1, 2]")["executionArn"]
+
+    def events() -> list[str]:
+        return [event["type"] for event in steps.get_execution_history(executionArn=arn, maxResults=1000)["events"]]
+
+    eventually(lambda: events().count("WaitStateEntered") == 2)
+    steps.stop_execution(executionArn=arn)
+    eventually(lambda: steps.describe_execution(executionArn=arn)["status"] == "ABORTED")
+    eventually(lambda: "ExecutionAborted" in events())
+    assert not {"ExecutionFailed", "PassStateEntered"} & set(events())
