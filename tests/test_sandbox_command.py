@@ -109,6 +109,28 @@ def test_files_that_are_put_by_hand_are_moved_and_nothing_is_left(here):
     assert list((here / "tmp").iterdir()) == []
 
 
+def test_flows_that_are_added_or_changed_meanwhile_are_taken_in(here):
+    write("in", {**SFTP, "dir": "/outbox"}, {"type": "S3", "bucket": "example-landing", "prefix": "in/"})
+    with running() as process:
+        told = json.loads(out_of(process, "\n}\n"))
+        s3 = client(told, "s3")
+        source = {"type": "S3", "bucket": "example-out", "prefix": "new/"}
+        write("new", source, {"type": "S3", "bucket": "example-landing", "prefix": "new/"})
+        eventually(lambda: "taken in: in, new\n" in Path("err").read_text(), 60)
+        s3.put_object(Bucket="example-out", Key="new/hello.txt", Body=b"hello\n")
+        eventually(lambda: s3.list_objects_v2(Bucket="example-landing", Prefix="new/hello.txt").get("Contents"), 60)
+
+        write("new", source, {"type": "S3", "bucket": "example-landing", "prefix": "elsewhere/"})
+        eventually(lambda: Path("err").read_text().count("taken in: in, new\n") == 2, 60)
+        s3.put_object(Bucket="example-out", Key="new/again.txt", Body=b"hello\n")
+        eventually(lambda: s3.list_objects_v2(Bucket="example-landing", Prefix="elsewhere/").get("Contents"), 60)
+
+        Path("flows/broken.yaml").write_text("flow_id: broken")
+        eventually(lambda: "left out: broken is wrong" in Path("err").read_text(), 60)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 0
+
+
 class Elsewhere:
     """As a sandbox that another process runs, as far as variables go."""
 

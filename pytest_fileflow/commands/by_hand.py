@@ -61,7 +61,8 @@ class Commands:
         self._keys: dict[str, Path] = {}
 
     def of(self, flows: Sequence[Flow]) -> list[ByHand]:
-        """Return the commands of flows; raises FileflowError."""
+        """Return the commands of flows, in the place of those returned before; raises FileflowError."""
+        self._config.write_text("", encoding="utf-8")
         return [
             ByHand(
                 flow,

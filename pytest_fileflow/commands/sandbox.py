@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
+import stat
 import sys
 import threading
 from pathlib import Path
@@ -45,22 +47,22 @@ def command(paths: tuple[str, ...], env: str | None, form: str, file: Path | Non
     """Run the stand-in with all that the flows in files and folders (default flows/) name, until Ctrl-C.
 
     It prints what to export, and for each end of each flow the command with which aws or sftp gets there. A file that
-    you put there is moved as by the real transfer. Nothing outside this machine is touched, and nothing stays.
+    you put there is moved as by the real transfer. Flows that are added or changed meanwhile are taken in. Nothing
+    outside this machine is touched, and nothing stays.
     """
-    from pytest_fileflow.commands.collecting import CannotCollect, collect
+    from pytest_fileflow.commands.collecting import CannotCollect
     from pytest_fileflow.errors import FileflowError
     from pytest_fileflow.sandbox import Sandbox
 
     try:
-        found = collect(paths, "--fileflow-sandbox", *([f"--fileflow-env={env}"] if env else []))
-        for broken in found.broken:
-            sys.stderr.write(f"left out: {broken.name} is wrong: {broken.problems[0]}\n")
-        if not found.flows:
+        configs = Configs(paths, env)
+        flows = configs.read()
+        if not flows:
             return _end(f"there are no flows in {', '.join(paths) or FOLDER} that can be used", CANNOT)
         ended = _told_to_end()
         with Sandbox.start() as sandbox:
-            sandbox.provision(found.flows)
-            return _serve(sandbox, found.flows, form, file, ended)
+            sandbox.provision(flows)
+            return _serve(sandbox, flows, form, file, ended, configs=configs)
     except CannotCollect as error:
         return _end(str(error), CANNOT)
     except FileflowError as error:
@@ -75,11 +77,20 @@ def _told_to_end() -> threading.Event:
     return ended
 
 
-def _serve(sandbox: Sandbox, flows: Sequence[Flow], form: str, file: Path | None, ended: threading.Event) -> int:
+def _serve(
+    sandbox: Sandbox,
+    flows: Sequence[Flow],
+    form: str,
+    file: Path | None,
+    ended: threading.Event,
+    *,
+    configs: Configs | None = None,
+) -> int:
     from pytest_fileflow.commands.by_hand import Commands
 
-    lines = [f"{line}\n" for line in FORMATS[form](sandbox, Commands(sandbox).of(flows))]
+    commands = Commands(sandbox)
     try:
+        lines = [f"{line}\n" for line in FORMATS[form](sandbox, commands.of(flows))]
         if file is None:
             sys.stdout.writelines(lines)
             sys.stdout.flush()
@@ -88,12 +99,72 @@ def _serve(sandbox: Sandbox, flows: Sequence[Flow], form: str, file: Path | None
         while not ended.wait(LOOK_SECONDS):
             if not sandbox.is_running:
                 return _end(f"the sandbox has ended by itself: {sandbox.log_tail(5)}", FAILED)
+            changed = _taken_in(sandbox, configs) if configs is not None else None
+            if changed and file is not None:
+                _put(file, [f"{line}\n" for line in FORMATS[form](sandbox, commands.of(changed))])
     except OSError as error:
         return _end(f"{file}: {error.strerror or error}", CANNOT)
     finally:
         if file is not None:
             file.unlink(missing_ok=True)
     return 0
+
+
+def _taken_in(sandbox: Sandbox, configs: Configs) -> Sequence[Flow] | None:
+    """Have the sandbox make what changed configs name, and return their flows; None where nothing has changed."""
+    from pytest_fileflow.commands.collecting import CannotCollect
+    from pytest_fileflow.errors import FileflowError
+
+    if not configs.have_changed():
+        return None
+    try:
+        flows = configs.read()
+        sandbox.provision(flows)
+    except CannotCollect as error:
+        sys.stderr.write(f"fileflow sandbox: not taken in: {error}\n")
+        return None
+    except FileflowError as error:
+        sys.stderr.write(f"fileflow sandbox: not taken in: {error.reason}\n")
+        return None
+    sys.stderr.write(f"fileflow sandbox: taken in: {', '.join(flow.flow_id for flow in flows)}\n")
+    return flows
+
+
+class Configs:
+    """The configs in files and folders, read again once one of their files is another."""
+
+    def __init__(self, paths: Sequence[str], env: str | None) -> None:
+        self._paths = paths
+        self._options = ["--fileflow-sandbox", *([f"--fileflow-env={env}"] if env else [])]
+        self._seen = self._look()
+
+    def have_changed(self) -> bool:
+        """Tell whether a file was added, changed or removed since they were last read or this was asked."""
+        seen, self._seen = self._seen, self._look()
+        return self._seen != seen
+
+    def read(self) -> Sequence[Flow]:
+        """Return the flows, and say which are left out; raises CannotCollect."""
+        from pytest_fileflow.commands.collecting import collect
+
+        found = collect(self._paths, *self._options)
+        for broken in found.broken:
+            sys.stderr.write(f"left out: {broken.name} is wrong: {broken.problems[0]}\n")
+        return found.flows
+
+    def _look(self) -> dict[Path, tuple[int, int]]:
+        from pytest_fileflow.claims import SUFFIXES
+
+        given = [Path(path) for path in self._paths or (FOLDER,)]
+        folders = [path for path in (*given, Path("environments")) if path.is_dir()]
+        inside = (file for folder in folders for file in folder.rglob("*") if file.suffix in SUFFIXES)
+        seen = {}
+        for file in (*given, *inside):
+            with contextlib.suppress(OSError):  # gone between the listing and the look, or no file but an id
+                told = file.stat()
+                if stat.S_ISREG(told.st_mode):
+                    seen[file] = (told.st_mtime_ns, told.st_size)
+        return seen
 
 
 def _put(file: Path, lines: Sequence[str]) -> None:
