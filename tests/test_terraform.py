@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_fileflow.allow import AllowList, parse
 from pytest_fileflow.aws import STEPS
 from pytest_fileflow.aws.host import Settings
 from pytest_fileflow.results.athena import COLUMNS, TABLE, VIEW, ddl
@@ -163,13 +164,19 @@ def test_example_is_valid(example: Terraform) -> None:
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_each_stage_of_the_example_can_be_planned(example: Terraform, package: str, stage: str) -> None:
-    plan = Plan(example.plan({"package": package}, f"{stage}.tfvars"))
+    planned = example.plan({"package": package, "architecture": "x86_64", "runtime": "python3.12"}, f"{stage}.tfvars")
+    plan = Plan(planned)
     functions = plan.of("aws_lambda_function")
     assert sorted(functions) == sorted(STEPS)
     assert {values["function_name"] for values in functions.values()} == {
         f"fileflow-{stage}-{step.replace('_', '-')}" for step in STEPS
     }
     assert {values["tags_all"]["stage"] for values in functions.values()} == {stage}
+    made_for = {(*values["architectures"], values["runtime"]) for values in functions.values()}
+    assert made_for == {("x86_64", "python3.12")}
+    given = {name: told["value"] for name, told in planned["variables"].items()}
+    allow = AllowList((tuple(map(parse, given["allow"])),))
+    assert [arn for arn in given["transfer_function_arns"] if not allow.allows(arn)] == []
     assert ("daily" in plan.of("aws_scheduler_schedule")) is (stage != "dev")
     assert bool(plan.of("aws_nat_gateway")) is (stage == "prod")
 

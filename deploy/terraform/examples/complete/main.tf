@@ -3,9 +3,11 @@
 module "fileflow" {
   source = "../.."
 
-  name        = "fileflow-${var.stage}"
-  environment = var.stage
-  package     = var.package
+  name         = "fileflow-${var.stage}"
+  environment  = var.stage
+  package      = var.package
+  architecture = var.architecture
+  runtime      = var.runtime
 
   source_prefixes        = var.source_prefixes
   target_prefixes        = var.target_prefixes

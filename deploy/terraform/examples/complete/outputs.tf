@@ -4,7 +4,7 @@ output "state_machine_arn" {
 }
 
 output "config" {
-  description = "Where configs are pushed to: fileflow push flows/ CONFIG."
+  description = "Where configs are pushed to: fileflow push . CONFIG, from the folder that holds flows/."
   value       = module.fileflow.config
 }
 

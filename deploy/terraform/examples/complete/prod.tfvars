@@ -8,7 +8,7 @@ secret_arns = [
   "arn:aws:secretsmanager:us-west-2:123456789012:secret:prod/beta/sftp-d4e5f6",
 ]
 kms_key_arns = ["arn:aws:kms:us-west-2:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"]
-allow        = ["s3://acme-*", "sftp://sftp.acme.example", "sftp://sftp.beta.example:2222"]
+allow        = ["s3://acme-*", "sftp://sftp.acme.example", "sftp://sftp.beta.example:2222", "lambda:acme-mover", "lambda:beta-mover"]
 
 transfer_function_arns = [
   "arn:aws:lambda:us-west-2:123456789012:function:acme-mover",

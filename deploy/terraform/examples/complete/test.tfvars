@@ -8,7 +8,7 @@ secret_arns = [
   "arn:aws:ssm:us-west-2:123456789012:parameter/test/beta/sftp",
 ]
 kms_key_arns = ["arn:aws:kms:us-west-2:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"]
-allow        = ["s3://acme-test-*", "sftp://sftp.test.acme.example", "sftp://sftp.test.beta.example:2222"]
+allow        = ["s3://acme-test-*", "sftp://sftp.test.acme.example", "sftp://sftp.test.beta.example:2222", "lambda:acme-test-mover"]
 
 transfer_function_arns = ["arn:aws:lambda:us-west-2:123456789012:function:acme-test-mover"]
 

@@ -19,6 +19,18 @@ variable "package" {
   description = "Path of the zip with pytest-fileflow."
 }
 
+variable "architecture" {
+  type        = string
+  default     = "arm64"
+  description = "What the package was built for: arm64 or x86_64."
+}
+
+variable "runtime" {
+  type        = string
+  default     = "python3.13"
+  description = "The Python that the package was built for."
+}
+
 variable "source_prefixes" {
   type        = list(string)
   description = "Where flows send files from in S3."
