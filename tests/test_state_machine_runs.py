@@ -215,6 +215,14 @@ def test_what_a_stopped_execution_has_left_is_cleaned_up_by_the_next(account, pa
     assert not [key for key in account.keys(RESULTS) if key.startswith("r/open/")]
 
 
+def test_where_the_flows_cannot_be_listed_the_execution_says_why(account, package):
+    account.deploy(package, SANDBOX=account.sandbox.address)
+    account.push(flow("fine", s3("acme-source"), s3("acme-target")))
+    ended = account.execute({"group": "nightly"})
+    assert (ended.status, ended.error.partition(":")[0]) == ("FAILED", "NotListed")
+    assert "there is no groups/nightly.json" in ended.error
+
+
 def test_one_broken_config_keeps_nobody_from_being_run_and_fails_the_execution(account, package, tmp_path):
     flows = [flow("fine", s3("acme-source"), s3("acme-target"))]
     account.deploy(package, SANDBOX=account.sandbox.address)
