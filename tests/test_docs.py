@@ -32,8 +32,9 @@ OF_THE_CLI = {
     ("s3", "cp"): {"recursive"},
     ("s3", "sync"): {"delete"},
     ("logs", "tail"): {"since", "filter-pattern", "follow"},
+    ("sns", "subscribe"): {"topic-arn", "protocol", "notification-endpoint"},
 }
-OF_ALL = {"query", "output", "region", "max-items"}
+OF_ALL = {"query", "output", "region", "max-items", "endpoint-url"}
 
 
 def blocks(text: str, language: str = "sh") -> list[str]:
