@@ -154,7 +154,10 @@ class Arrival:
             if stable >= self.expected.settle:
                 return self._arrived(stat)
             # Whole, and only its stability is still watched: that is not cut short by the deadline,
-            # but a file that never comes to rest is given up.
+            # but a file that never comes to rest is given up. How late a look is says nothing about the file, as
+            # where a step of a state machine had to be tried again: it may have been whole before the deadline.
+            if self._full_after < self._end and self._changed == self._full_at:
+                return None
             return self._give_up(answered - self.expected.settle - OVERSIZE_SETTLE_SECONDS)
         if self.expected.is_too_long(stat) and stable >= max(self.expected.settle, OVERSIZE_SETTLE_SECONDS):
             return Oversize(stat, answered)
@@ -232,7 +235,11 @@ class Arrival:
         at = self._full_at if self._full_at is not None else self._changed
         return Arrived(stat, Latency(at - self.triggered, at - self._full_after), at)
 
+    @property
+    def _end(self) -> float:
+        return self.triggered + self.expected.give_up
+
     def _give_up(self, now: float) -> GaveUp | None:
-        if now < self.triggered + self.expected.give_up:
+        if now < self._end:
             return None
         return GaveUp(self._stat, now, self._stat is not None and self._changes > 1, self._seen_full)

@@ -65,6 +65,22 @@ def test_a_file_that_is_whole_at_the_deadline_is_watched_until_it_is_stable():
     assert isinstance(watch.look(1015.6, 1015.6, stat(WHOLE)), Arrived)
 
 
+def test_a_file_that_a_late_look_finds_whole_has_time_to_be_stable():
+    watch = arrival(settle=2)
+    assert watch.look(1009.0, 1009.0, None) is None
+    assert watch.look(1040.0, 1040.0, stat(WHOLE)) is None
+    decision = watch.look(1050.0, 1050.0, stat(WHOLE))
+    assert isinstance(decision, Arrived)
+    assert (decision.latency.seconds, decision.latency.resolution) == (40.0, 31.0)  # so it may have come in time
+
+
+def test_a_file_that_a_late_look_finds_whole_and_that_changes_is_given_up():
+    watch = arrival(settle=2)
+    assert watch.look(1009.0, 1009.0, None) is None
+    assert watch.look(1040.0, 1040.0, stat(WHOLE)) is None
+    assert isinstance(watch.look(1041.0, 1041.0, stat(WHOLE, "v2")), GaveUp)
+
+
 def test_a_whole_file_that_never_comes_to_rest_is_given_up():
     watch = arrival(settle=2)
     decisions = [watch.look(1000.0 + s, 1000.0 + s, stat(WHOLE, f"v{s}")) for s in range(1, 20)]
