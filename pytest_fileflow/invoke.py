@@ -60,9 +60,13 @@ _ACTION = "lambda:InvokeFunction"
 _DENIED_STATUS = 403
 # What Lambda itself says of a function that it has ended (developer guide, "Lambda function timeout errors").
 _TIMED_OUT = re.compile(r"Task timed out after ([0-9.]+) seconds")
-# The function exists and could not be started: its network, file system, code package or state.
+# The function exists and could not be started: its network, file system, code package or state. One that nobody has
+# called for weeks is asleep, and says so (Lambda developer guide, "Lambda function states").
 _NOT_STARTED = frozenset(
     [
+        "CodeArtifactUserDeletedException",
+        "CodeArtifactUserFailedException",
+        "CodeArtifactUserPendingException",
         "EC2AccessDeniedException",
         "EC2ThrottledException",
         "EC2UnexpectedException",
@@ -71,15 +75,24 @@ _NOT_STARTED = frozenset(
         "EFSMountFailureException",
         "EFSMountTimeoutException",
         "ENILimitReachedException",
+        "ENINotReadyException",
         "InvalidRuntimeException",
         "InvalidSecurityGroupIDException",
         "InvalidSubnetIDException",
         "InvalidZipFileException",
+        "ModeNotSupportedException",
+        "NoPublishedVersionException",
         "RecursiveInvocationException",
         "ResourceConflictException",
         "ResourceNotReadyException",
+        "RuntimeAliasDeletedException",
+        "RuntimeVersionDeletedException",
+        "S3FilesMountConnectivityException",
+        "S3FilesMountFailureException",
+        "S3FilesMountTimeoutException",
         "SnapStartException",
         "SnapStartNotReadyException",
+        "SnapStartRegenerationFailureException",
         "SnapStartTimeoutException",
         "SubnetIPAddressLimitReachedException",
     ]
