@@ -146,6 +146,13 @@ def test_schedules_have_zones_and_arguments_of_their_own(most, least):
     assert (nightly["schedule_expression"], nightly["schedule_expression_timezone"]) == ("cron(0 22 * * ? *)", "UTC")
 
 
+def test_roles_are_named_by_their_region(most):
+    """They are those of the whole account: in a second region they would be there already."""
+    names = [values["name"] for address, values in most.items() if address.startswith("aws_iam_role.")]
+    assert len(names) == 3
+    assert [name for name in names if not re.search(r"-[a-z]{2}-[a-z]+-\d$", name)] == []
+
+
 def test_a_policy_names_no_place_but_what_was_given(most, least):
     # Known only once the roles are there; what a plan does show must be narrow.
     for planned in (most, least):

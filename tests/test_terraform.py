@@ -463,6 +463,16 @@ def test_roles_are_for_their_service_within_the_boundary(everything: Plan) -> No
     assert (scheduler["Action"], scheduler["Resource"]) == (["states:StartExecution"], [machine])
 
 
+def test_what_knows_no_region_is_named_by_it(everything: Plan) -> None:
+    """Roles and dashboards are those of the whole account: in a second region they would be there already."""
+    named = [values["name"] for values in everything.of("aws_iam_role").values()]
+    named += [values["dashboard_name"] for values in everything.of("aws_cloudwatch_dashboard").values()]
+    assert len(named) == len(STEPS) + 3
+    assert [name for name in named if not name.endswith(f"-{REGION}")] == []
+    longest = "n" * 24, "ap-northeast-1"  # AWS: 64 letters of a role's name
+    assert max(len(name) for name in named) - len("fileflow") - len(REGION) + sum(map(len, longest)) <= 64
+
+
 def test_the_machine_may_invoke_the_functions_and_run_itself(everything: Plan) -> None:
     allowed = {
         action: each
@@ -506,7 +516,7 @@ def test_functions_are_given_what_their_step_needs(least: Plan, everything: Plan
     assert told["prepare"] == {"FILEFLOW_RESULTS": place}
     # What is not given is what the functions take by default.
     assert Settings.read(told["list_flows"]) == Settings(results=place, config=f"{place}/config")
-    url = f"https://{REGION}.console.aws.amazon.com/cloudwatch/home?region={REGION}#dashboards:name=fileflow"
+    url = f"https://{REGION}.console.aws.amazon.com/cloudwatch/home?region={REGION}#dashboards:name=fileflow-{REGION}"
     assert Settings.read(told["notify"]) == Settings(results=place, report_url=url)
     functions = everything.of("aws_lambda_function")
     assert functions["verify"]["memory_size"] == 3072

@@ -42,7 +42,7 @@ locals {
 }
 
 resource "aws_cloudwatch_dashboard" "suite" {
-  dashboard_name = var.name
+  dashboard_name = local.dashboard
   dashboard_body = jsonencode(merge(local.runs, { widgets = concat(local.runs.widgets, local.machine_widgets) }))
 }
 

@@ -110,7 +110,7 @@ data "aws_iam_policy_document" "states" {
 }
 
 resource "aws_iam_role" "machine" {
-  name                 = "${var.name}-machine"
+  name                 = "${var.name}-machine-${local.region}"
   description          = "What the state machine of ${var.name} may do"
   assume_role_policy   = data.aws_iam_policy_document.states.json
   permissions_boundary = var.permissions_boundary_arn

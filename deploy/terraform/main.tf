@@ -45,7 +45,9 @@ locals {
 
   has_flow_metrics = var.cloudwatch && var.flow_metrics
 
-  dashboard_url = "https://${local.region}.console.aws.amazon.com/cloudwatch/home?region=${local.region}#dashboards:name=${var.name}"
+  # Dashboards know no region, either: one of the same name would be overwritten by that of a second region.
+  dashboard     = "${var.name}-${local.region}"
+  dashboard_url = "https://${local.region}.console.aws.amazon.com/cloudwatch/home?region=${local.region}#dashboards:name=${local.dashboard}"
 
   has_key = var.create_kms_key || var.kms_key_arn != null
   key_arn = var.create_kms_key ? one(aws_kms_key.own[*].arn) : var.kms_key_arn

@@ -268,9 +268,10 @@ data "aws_iam_policy_document" "lambda" {
   }
 }
 
+# Roles know no region: the region in their names lets the module stand in a second one of the same account.
 resource "aws_iam_role" "function" {
   for_each             = local.functions
-  name                 = each.value
+  name                 = "${each.value}-${local.region}"
   description          = "What step ${each.key} of ${var.name} may do"
   assume_role_policy   = data.aws_iam_policy_document.lambda.json
   permissions_boundary = var.permissions_boundary_arn

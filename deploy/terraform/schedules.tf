@@ -41,7 +41,7 @@ data "aws_iam_policy_document" "schedules" {
 }
 
 resource "aws_iam_role" "scheduler" {
-  name                 = "${var.name}-scheduler"
+  name                 = "${var.name}-scheduler-${local.region}"
   description          = "Starts the state machine of ${var.name}, and does nothing else"
   assume_role_policy   = data.aws_iam_policy_document.schedules.json
   permissions_boundary = var.permissions_boundary_arn

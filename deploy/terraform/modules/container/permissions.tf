@@ -135,7 +135,7 @@ data "aws_iam_policy_document" "task" {
 }
 
 resource "aws_iam_role" "task" {
-  name                 = "${var.name}-task"
+  name                 = "${var.name}-task-${local.region}"
   description          = "What the suite of ${var.name} may do"
   assume_role_policy   = data.aws_iam_policy_document.tasks.json
   permissions_boundary = var.permissions_boundary_arn
@@ -176,7 +176,7 @@ data "aws_iam_policy_document" "execution" {
 }
 
 resource "aws_iam_role" "execution" {
-  name                 = "${var.name}-task-execution"
+  name                 = "${var.name}-task-execution-${local.region}"
   description          = "Pulls the image of ${var.name} and writes its log"
   assume_role_policy   = data.aws_iam_policy_document.tasks.json
   permissions_boundary = var.permissions_boundary_arn

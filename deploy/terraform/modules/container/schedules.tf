@@ -58,7 +58,7 @@ data "aws_iam_policy_document" "scheduler" {
 }
 
 resource "aws_iam_role" "scheduler" {
-  name                 = "${var.name}-task-scheduler"
+  name                 = "${var.name}-task-scheduler-${local.region}"
   description          = "Starts the task of ${var.name}, and does nothing else"
   assume_role_policy   = data.aws_iam_policy_document.schedules.json
   permissions_boundary = var.permissions_boundary_arn
