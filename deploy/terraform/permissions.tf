@@ -18,7 +18,7 @@ locals {
   ]) }
 
   # Listing is allowed by prefix. It also is what makes S3 answer "not there" instead of "denied" for a key that is not
-  # there yet; for that S3 takes the key for the prefix.
+  # there yet; for that S3 takes the key for the prefix (tried on AWS in kopia/kopia#3072; no emulator does so).
   listing = { for name, buckets in local.places : name => [
     for bucket, prefixes in buckets : {
       actions    = ["s3:ListBucket"]
