@@ -672,6 +672,14 @@ def rules(values: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return {rule["id"]: rule for rule in values["rule"]}
 
 
+def test_a_schedule_may_name_many_flows(module: Terraform, package: str) -> None:
+    told = json.dumps({"flow_id": [f"acme_{number}_sftp_to_s3" for number in range(40)]})
+    given = {"schedules": {"most": {"expression": "rate(1 day)", "input": told}}}
+    schedule = Plan(module.plan({"package": package, **given})).of("aws_scheduler_schedule")["most"]
+    assert schedule["target"][0]["input"] == told
+    assert len(schedule["description"]) == 512
+
+
 def test_the_bucket_is_closed_and_forgets(least: Plan, everything: Plan) -> None:
     (block,) = least.of("aws_s3_bucket_public_access_block").values()
     names = ("block_public_acls", "block_public_policy", "ignore_public_acls", "restrict_public_buckets")

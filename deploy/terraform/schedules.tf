@@ -64,7 +64,7 @@ resource "aws_scheduler_schedule" "suite" {
   for_each                     = local.schedules
   name                         = "${var.name}-${each.key}"
   group_name                   = aws_scheduler_schedule_group.suite.name
-  description                  = "Starts ${var.name} with ${each.value.input}"
+  description                  = substr("Starts ${var.name} with ${each.value.input}", 0, 512) # as many as AWS takes
   schedule_expression          = each.value.expression
   schedule_expression_timezone = each.value.timezone
   state                        = each.value.enabled ? "ENABLED" : "DISABLED"

@@ -81,7 +81,7 @@ resource "aws_scheduler_schedule" "suite" {
   for_each                     = local.schedules
   name                         = "${var.name}-task-${each.key}"
   group_name                   = aws_scheduler_schedule_group.suite.name
-  description                  = trimspace("Starts ${var.name} ${join(" ", each.value.arguments)}")
+  description                  = substr(trimspace("Starts ${var.name} ${join(" ", each.value.arguments)}"), 0, 512)
   schedule_expression          = each.value.expression
   schedule_expression_timezone = each.value.timezone
   state                        = each.value.enabled ? "ENABLED" : "DISABLED"
