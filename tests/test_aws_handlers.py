@@ -206,6 +206,17 @@ def test_each_record_is_the_one_that_a_session_writes_of_the_same_case(functions
     assert {("RunSuccess", "bent"), ("CanarySuccess", "s3_to_sftp"), ("SuiteRuns",), ("CanaryFailures",)} <= names
 
 
+def test_a_function_that_has_run_before_meets_the_faults_of_now(functions, sandbox, tmp_path):
+    def passes(execution: str, *faults: str) -> bool:
+        ends = (sftp("switched", "/out"), s3("acme-target", "switched"))
+        push([flow("switched", *ends, sandbox={"faults": list(faults)})], sandbox, tmp_path)
+        return functions.execute(execution, {"cases": "canary"})["passed"] == 1
+
+    assert passes("well")
+    assert not passes("locked", "source.rejected_key")
+    assert passes("well again")
+
+
 LEAKS = """
 def handler(event, context):
     print("logging in with {part}")

@@ -247,6 +247,7 @@ class Host:
         sandbox = self.sandbox
         if sandbox is None:
             return None
+        sandbox.look_again()  # a function lives through many invocations
 
         def stand_in(location: SftpLocation) -> Route:
             where = sandbox.route(location.host, location.port, location.username, location.dir)

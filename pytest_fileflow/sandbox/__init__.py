@@ -193,6 +193,10 @@ class Sandbox:
             raise NameNotResolved(f"The sandbox has no SFTP server {host}:{port}: no flow given to it names one.")
         return ("127.0.0.1", *self._servers[host, port])
 
+    def look_again(self) -> None:
+        """Have :meth:`route` ask anew: the flows may have other faults by now, and so other ports."""
+        self._servers.clear()
+
     def file(self, name: str) -> Path:
         """Return a new path for a file that is to live as long as the sandbox."""
         return self._where.directory / "tmp" / name
