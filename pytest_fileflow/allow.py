@@ -307,5 +307,5 @@ def _hint(refused: Sequence[Location | str]) -> str:
     lines = " ".join(f"'{pattern}'" for pattern in patterns)
     return (
         "If it is meant to be touched, add to each list that lacks it (--fileflow-allow, fileflow_allow in the ini "
-        f"file, allow in the environment's file): {lines}"
+        f"file, allow in the environment's file, allow of the deployment on AWS): {lines}"
     )

@@ -311,7 +311,9 @@ def test_nothing_is_touched_that_is_not_allowed(suite, monkeypatch):
     result.stdout.fnmatch_lines(
         ["config.not_allowed: globex names what is not on the allow-list: s3://source-bucket/globex/"]
     )
-    result.stdout.fnmatch_lines(["*add to each list that lacks it*: 's3://source-bucket/globex/'"])
+    result.stdout.fnmatch_lines(
+        ["*add to each list that lacks it*, allow of the deployment on AWS): 's3://source-bucket/globex/'"]
+    )
     records = {(record["flow_id"], record["case"]): record for record in suite.records()}
     assert records["globex", "4KiB"]["cause"] == records["globex", "contract"]["cause"] == "config.not_allowed"
     assert records["globex", "4KiB"]["timeline"].keys() == {"failed"}
