@@ -326,7 +326,9 @@ def test_no_statement_names_everything_but_where_there_are_no_resources(everythi
                     assert set(each["Action"]) <= WITHOUT_RESOURCES
                     seen += 1
                 for resource in each["Resource"]:
-                    assert "*" not in resource.removesuffix("*"), resource
+                    # An execution has a name of its own, which nobody knows beforehand.
+                    named = resource.replace("/executions/*/contracts/*", "")
+                    assert "*" not in named.removesuffix("*"), resource
     assert seen > 2
 
 
