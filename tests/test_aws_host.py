@@ -19,7 +19,7 @@ from pytest_fileflow.aws.executions import Papers, papers_of
 from pytest_fileflow.aws.host import Host, Settings, careful
 from pytest_fileflow.aws.state import Execution
 from pytest_fileflow.clients import AwsClients
-from pytest_fileflow.errors import ConfigInvalid, ResultsStoreFailed, TesterBug
+from pytest_fileflow.errors import ConfigInvalid, NameNotResolved, ResultsStoreFailed, TesterBug
 from pytest_fileflow.model import Flow, S3Location, SftpLocation, Transfer
 from pytest_fileflow.results.places import Place
 
@@ -339,3 +339,24 @@ def test_a_bucket_of_results_that_refuses_is_the_testers_fault_and_not_the_flow_
     stubber.add_client_error("put_object", "AccessDenied", http_status_code=403)
     with pytest.raises(ResultsStoreFailed, match="s3:PutObject"):
         papers.begin("seed", "00ff", {"token": "mine"})
+
+
+class NoServers:
+    """A sandbox that plays no server."""
+
+    def look_again(self) -> None:
+        pass
+
+    def route(self, *where: object) -> tuple[str, int, str]:
+        raise NameNotResolved(f"no server {where}")
+
+
+def test_in_a_rehearsal_only_a_server_on_this_very_machine_is_reached_beside_those_of_the_sandbox():
+    host = Host(Settings())
+    host.__dict__["sandbox"] = NoServers()
+    route = host._stand_in()
+    assert route is not None
+    local = route(SftpLocation("127.0.0.1", "acme", "/in", SECRET, 2222, "SHA256:pin"))
+    assert (local.host, local.port) == ("127.0.0.1", 2222)
+    with pytest.raises(NameNotResolved):
+        route(SFTP)

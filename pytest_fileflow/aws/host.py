@@ -20,7 +20,7 @@ from pytest_fileflow.aws.life import Kit
 from pytest_fileflow.aws.state import State
 from pytest_fileflow.clients import AwsClients
 from pytest_fileflow.clock import Clock
-from pytest_fileflow.errors import ConfigInvalid, FileflowError
+from pytest_fileflow.errors import ConfigInvalid, FileflowError, NameNotResolved
 from pytest_fileflow.judging import as_ours
 from pytest_fileflow.model import SftpLocation
 from pytest_fileflow.registry import Registry, register_builtin_checks, register_builtin_patterns
@@ -45,6 +45,8 @@ logger = logging.getLogger(__name__)
 
 PREFIX: Final = "FILEFLOW_"
 OTHER_RUNS: Final = 50  # of a flow, that are remembered to recognise their bytes
+LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
+"""Where a server is reached in a rehearsal that the sandbox does not play: it is on this very machine."""
 MARGIN_SECONDS: Final = 10.0  # of a function's time, that it has left to say that there was too little
 
 WALL_CLOCK: Final = Clock(monotonic=time.time)
@@ -242,7 +244,7 @@ class Host:
         return [run_id for run_id in self.store.run_ids(run.flow_id, OTHER_RUNS) if run_id != run.run_id]
 
     def _stand_in(self) -> Callable[[SftpLocation], Route] | None:
-        from pytest_fileflow.endpoints.ssh import Route
+        from pytest_fileflow.endpoints.ssh import Route, direct
 
         sandbox = self.sandbox
         if sandbox is None:
@@ -250,7 +252,12 @@ class Host:
         sandbox.look_again()  # a function lives through many invocations
 
         def stand_in(location: SftpLocation) -> Route:
-            where = sandbox.route(location.host, location.port, location.username, location.dir)
+            try:
+                where = sandbox.route(location.host, location.port, location.username, location.dir)
+            except NameNotResolved:
+                if location.host not in LOOPBACK:
+                    raise  # it may be a partner's
+                return direct(location)
             return Route(*where, known_as=f"{location.host}:{location.port}")
 
         return stand_in
