@@ -11,7 +11,10 @@ module "fileflow" {
 
   source_prefixes        = var.source_prefixes
   target_prefixes        = var.target_prefixes
+  payload_prefixes       = var.payload_prefixes
   secret_arns            = var.secret_arns
+  webhook_secret_arns    = var.webhook_secret_arns
+  topic_arns             = var.topic_arns
   kms_key_arns           = var.kms_key_arns
   transfer_function_arns = var.transfer_function_arns
   allow                  = var.allow

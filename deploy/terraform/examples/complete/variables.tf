@@ -53,6 +53,24 @@ variable "kms_key_arns" {
   description = "Keys of files and secrets."
 }
 
+variable "payload_prefixes" {
+  type        = list(string)
+  default     = []
+  description = "Where files of your own lie in S3 that flows send."
+}
+
+variable "topic_arns" {
+  type        = list(string)
+  default     = []
+  description = "SNS topics that flows name in their alerts."
+}
+
+variable "webhook_secret_arns" {
+  type        = list(string)
+  default     = []
+  description = "Secrets of the other channels that flows name in their alerts."
+}
+
 variable "transfer_function_arns" {
   type        = list(string)
   default     = []
