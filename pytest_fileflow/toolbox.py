@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -51,12 +52,18 @@ def sftp_endpoints(ssh: SshSessions, allow: AllowList) -> Callable[..., Endpoint
     return make
 
 
-def invoking(clients: AwsClients, masked: Callable[[str], str], allow: AllowList) -> Invoking:
-    """Return what invokes functions, and finds their logs; ``masked`` takes secrets out of what they say."""
+def invoking(
+    clients: AwsClients, masked: Callable[[str], str], allow: AllowList, sleep: Callable[[float], None] = time.sleep
+) -> Invoking:
+    """Return what invokes functions, and finds their logs; ``masked`` takes secrets out of what they say.
+
+    A throttled invocation is tried again after a ``sleep``, unless that raises.
+    """
     from pytest_fileflow.invoke import LambdaInvoker
     from pytest_fileflow.logs import FunctionLogs
 
-    return Invoking(LambdaInvoker(clients, masked=masked), FunctionLogs(clients, masked).find, allow)
+    invoker = LambdaInvoker(clients, sleep=sleep, masked=masked)
+    return Invoking(invoker, FunctionLogs(clients, masked).find, allow)
 
 
 @dataclass(frozen=True)

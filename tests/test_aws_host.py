@@ -5,6 +5,7 @@ import io
 import json
 import logging
 import sys
+import threading
 import types
 from typing import Any
 
@@ -19,9 +20,10 @@ from pytest_fileflow.aws.executions import Papers, papers_of
 from pytest_fileflow.aws.host import Host, Settings, careful
 from pytest_fileflow.aws.state import Execution
 from pytest_fileflow.clients import AwsClients
-from pytest_fileflow.errors import ConfigInvalid, NameNotResolved, ResultsStoreFailed, TesterBug
+from pytest_fileflow.errors import ConfigInvalid, Interrupted, NameNotResolved, ResultsStoreFailed, TesterBug
 from pytest_fileflow.model import Flow, S3Location, SftpLocation, Transfer
 from pytest_fileflow.results.places import Place
+from pytest_fileflow.streams import Tools
 
 ARN = "arn:aws:lambda:eu-west-1:111111111111:function:mover"
 SECRET = "arn:aws:secretsmanager:eu-west-1:111111111111:secret:acme"
@@ -360,3 +362,34 @@ def test_in_a_rehearsal_only_a_server_on_this_very_machine_is_reached_beside_tho
     assert (local.host, local.port) == ("127.0.0.1", 2222)
     with pytest.raises(NameNotResolved):
         route(SFTP)
+
+
+def test_a_call_that_is_throttled_when_its_invocation_ends_is_never_made_again():
+    """Lambda freezes the process, and its threads go on in the next invocation."""
+    nap = host_module._Nap()
+    ended: list[BaseException] = []
+
+    def sleep() -> None:
+        try:
+            nap(60)
+        except Interrupted as error:
+            ended.append(error)
+
+    thread = threading.Thread(target=sleep)
+    thread.start()
+    nap.end()
+    thread.join(10)
+    assert (thread.is_alive(), len(ended)) == (False, 1)
+    with pytest.raises(Interrupted):
+        nap(0)
+
+
+def test_the_tools_of_an_invocation_let_nobody_sleep_beyond_it(monkeypatch):
+    made: list[Any] = []
+    monkeypatch.setattr("pytest_fileflow.toolbox.invoking", lambda *given: made.append(given[-1]))
+    monkeypatch.setattr("pytest_fileflow.toolbox.Toolbox.tools", lambda *_: Tools(*[None] * 4))  # type: ignore[arg-type]
+    flow = Flow("acme", S3Location("source"), S3Location("target"))
+    with Host(Settings()).tools(EXECUTION, Context(), flow):
+        made[0](0)
+    with pytest.raises(Interrupted):
+        made[0](0)

@@ -7,6 +7,7 @@ import importlib
 import logging
 import os
 import tempfile
+import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -20,7 +21,7 @@ from pytest_fileflow.aws.life import Kit
 from pytest_fileflow.aws.state import State
 from pytest_fileflow.clients import AwsClients
 from pytest_fileflow.clock import Clock
-from pytest_fileflow.errors import ConfigInvalid, FileflowError, NameNotResolved
+from pytest_fileflow.errors import ConfigInvalid, FileflowError, Interrupted, NameNotResolved
 from pytest_fileflow.judging import as_ours
 from pytest_fileflow.model import SftpLocation
 from pytest_fileflow.registry import Registry, register_builtin_checks, register_builtin_patterns
@@ -225,11 +226,11 @@ class Host:
 
         secrets = Secrets(self.clients, sandbox=self.sandbox is not None)
         ssh = SshSessions(secrets.credentials, route=self._stand_in() or direct, renewed=secrets.renewed)
-        allow = self.allow_list(execution)
+        allow, nap = self.allow_list(execution), _Nap()
         toolbox = Toolbox(
             s3_endpoints(self.clients, allow),
             sftp_endpoints(ssh, allow),
-            invoking(self.clients, _masking(secrets, flow), allow),
+            invoking(self.clients, _masking(secrets, flow), allow, nap),
             secrets.credentials,
         )
         until = time.monotonic() + context.get_remaining_time_in_millis() / 1000 - MARGIN_SECONDS
@@ -238,6 +239,7 @@ class Host:
                 tools = toolbox.tools(self.registry, WALL_CLOCK, self._other_runs, allow)
                 yield _limited(tools, until)
             finally:
+                nap.end()
                 ssh.close()
 
     def _other_runs(self, run: Run) -> list[str]:
@@ -261,6 +263,24 @@ class Host:
             return Route(*where, known_as=f"{location.host}:{location.port}")
 
         return stand_in
+
+
+class _Nap:
+    """Sleeps within one invocation: a thread that slept when it ended, and is awake in another, does nothing more.
+
+    Lambda freezes a process between two invocations, with the threads it has.
+    """
+
+    def __init__(self) -> None:
+        self._ended = threading.Event()
+
+    def __call__(self, seconds: float) -> None:
+        if self._ended.wait(seconds):
+            raise Interrupted("the invocation ended meanwhile")
+
+    def end(self) -> None:
+        """Wake up whoever sleeps, for good."""
+        self._ended.set()
 
 
 def _masking(secrets: Secrets, flow: Flow) -> Callable[[str], str]:
