@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_fileflow.arrival import Arrival, Arrived, Expectation, GaveUp, Oversize
-from pytest_fileflow.aws.life import BY_STEPS
+from pytest_fileflow.aws.waiting import BY_STEPS
 from pytest_fileflow.model import Flow, S3Location, SftpLocation, Stat, Validation
 
 WHOLE = 100

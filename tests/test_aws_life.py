@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pytest_fileflow import allow
 from pytest_fileflow.arrival import Arrived
-from pytest_fileflow.aws import life
+from pytest_fileflow.aws import life, waiting
 from pytest_fileflow.aws.state import MOST_BYTES, Execution, State, size_of
 from pytest_fileflow.clock import Clock
 from pytest_fileflow.engine import Engine, Limits
@@ -635,7 +635,7 @@ class Called:
 
 @pytest.fixture
 def quick(monkeypatch):
-    monkeypatch.setattr(life, "CALL_LOOK_SECONDS", 0.001)
+    monkeypatch.setattr(waiting, "CALL_LOOK_SECONDS", 0.001)
 
 
 @pytest.mark.usefixtures("quick")

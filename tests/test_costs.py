@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 import pytest
 
 from pytest_fileflow.arrival import Arrival, Expectation
-from pytest_fileflow.aws.life import BY_STEPS
+from pytest_fileflow.aws.waiting import BY_STEPS
 from pytest_fileflow.results.cloudwatch.data import run_data, suite_data
 from tests.support import costs
 from tests.test_reports import record

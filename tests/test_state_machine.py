@@ -177,5 +177,5 @@ def test_the_history_of_an_inline_execution_has_room(seconds):
 
 def test_the_package_has_a_module_for_each_function():
     folder = Path(state.__file__).parent
-    shared = {"__init__", "state", "life", "host", "logs", "executions", "listing", "history", "settling"}
+    shared = {"__init__", "state", "life", "host", "logs", "executions", "listing", "history", "settling", "waiting"}
     assert {path.stem for path in folder.glob("*.py")} == {*STEPS, *shared}

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from pytest_fileflow.arrival import Arrival, Expectation
-from pytest_fileflow.aws.life import BY_STEPS, HELD_SECONDS
+from pytest_fileflow.aws.life import HELD_SECONDS
+from pytest_fileflow.aws.waiting import BY_STEPS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

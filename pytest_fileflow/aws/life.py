@@ -9,19 +9,17 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
-import math
-import threading
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Final
 
 from pytest_fileflow import reach, steps
-from pytest_fileflow.arrival import Arrival, Arrived, Expectation, GaveUp, Oversize, Pace
-from pytest_fileflow.due import Due
+from pytest_fileflow.arrival import GaveUp, Oversize
+from pytest_fileflow.aws.waiting import arrival_of, awaiting, call, decided, look, waiting
 from pytest_fileflow.errands import ERRANDS
-from pytest_fileflow.errors import FileflowError, Interrupted, NetworkError, StepFailed
+from pytest_fileflow.errors import FileflowError, Interrupted, StepFailed
 from pytest_fileflow.holding import refused_by
-from pytest_fileflow.judging import as_ours, call_timeout, judged, judged_at_last, with_bug
+from pytest_fileflow.judging import as_ours, judged, judged_at_last, with_bug
 from pytest_fileflow.model import PASSED
 from pytest_fileflow.portable import load_verdict
 from pytest_fileflow.streams import Changed, delivered, never_cancelled
@@ -29,7 +27,6 @@ from pytest_fileflow.streams import Changed, delivered, never_cancelled
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pytest_fileflow.arrival import Decision
     from pytest_fileflow.aws.executions import Papers
     from pytest_fileflow.aws.state import Next, State
     from pytest_fileflow.model import Run
@@ -37,13 +34,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-BY_STEPS: Final = Pace(share_of_age=0.2, fastest=1.0, slowest=300.0, changes=20)
-"""Each look takes three transitions of the state machine, which are paid for and counted, and an execution has room
-for so many: so not as often as in a process that watches. AWS waits whole seconds."""
-
-NETWORK_ERRORS_IN_A_ROW: Final = 3
-RETRY_SECONDS: Final = 2
-CALL_LOOK_SECONDS: Final = 0.5  # how often to look while a function is being called
 ERROR_LETTERS: Final = 500
 HELD_SECONDS: Final = (1, 2, 4, 8, 15, 30)
 """How long a transfer is kept back, time after time, while its flow's contract is not recorded: a minute in all."""
@@ -120,7 +110,7 @@ def seed(state: State, kit: Kit) -> State:
             return _to(state, "trigger", run)
         # The file has started the transfer by itself: the time until the next step belongs to the latency.
         moment = tools.clock.monotonic()
-        return _awaiting(state, _started(run.with_stamp("triggered", tools.clock.stamp()), tools), moment, tools)
+        return awaiting(state, _started(run.with_stamp("triggered", tools.clock.stamp()), tools), moment, tools)
     except Exception as error:  # noqa: BLE001 - as above
         return _ended(state, error, tools, run)
 
@@ -155,11 +145,11 @@ def trigger(state: State, kit: Kit) -> State:
             logger.warning("the transfer was triggered before, and is not again")
             run = run.with_evidence(trigger=TWICE)
             doubt = "the step trigger was begun before and ended without an answer: whether it has invoked is not known"
-            return _awaiting(dataclasses.replace(state, doubt=doubt), _started(run, tools), moment, tools)
+            return awaiting(dataclasses.replace(state, doubt=doubt), _started(run, tools), moment, tools)
         if flow.transfer.mode == "invoke" and flow.transfer.invocation == "RequestResponse":
             run = run.with_stamp("started", run.timeline["triggered"])
-            return _call(state, run, moment, tools)
-        return _awaiting(state, _started(steps.trigger(flow, run, tools), tools), moment, tools)
+            return call(state, run, moment, tools)
+        return awaiting(state, _started(steps.trigger(flow, run, tools), tools), moment, tools)
     except Exception as error:  # noqa: BLE001 - as above
         return _ended(state, error, tools, run)
 
@@ -168,76 +158,19 @@ def _started(run: Run, tools: Tools) -> Run:
     return run.with_stamp("started", tools.clock.stamp())
 
 
-@dataclass
-class _Called:
-    """What a function that is called has come to."""
-
-    run: Run | None = None
-    error: BaseException | None = None
-
-
-def _call(state: State, run: Run, moment: float, tools: Tools) -> State:
-    """Invoke a function synchronously, and look at the target meanwhile: both belong to the verdict."""
-    flow, called = state.case.flow, _Called()
-
-    def call() -> None:
-        try:
-            called.run = steps.trigger(flow, run, tools)
-        except BaseException as error:  # noqa: BLE001 - as above; it is raised where somebody waits
-            called.error = error
-
-    thread = threading.Thread(target=call, name="fileflow-call", daemon=True)
-    thread.start()
-    arrival, decision = _arrival(state, run, moment), None
-    until = moment + flow.give_up_seconds
-    while thread.is_alive() and tools.clock.monotonic() < until:
-        if tools.cancelled():
-            raise Interrupted("the session ended while the function was running")
-        if decision is None:
-            decision, state = _look(arrival, state, run, tools)
-        thread.join(CALL_LOOK_SECONDS)
-    is_overdue = thread.is_alive()
-    if called.error is not None:
-        raise called.error
-    if decision is None:  # what has just come is known as exactly as may be
-        decision, state = _look(arrival, state, run, tools)
-    if is_overdue and not (isinstance(decision, GaveUp) and decision.stat is not None):
-        has_come = isinstance(decision, (Arrived, Oversize))
-        raise call_timeout(flow, "a file arrived" if has_come else "no file arrived")
-    state = dataclasses.replace(state, run=called.run or run)
-    return _waiting(state, arrival, tools) if decision is None else _decided(state, arrival, decision)
-
-
 def check_arrival(state: State, kit: Kit) -> State:
     """Look at the target once, and decide: wait on, verify, or find out why nothing came."""
     if state.run is None and state.held:
         return dataclasses.replace(state, next="prepare")  # only its flow's contract was waited for
     run, tools = _run(state), kit.tools
     try:
-        arrival = _arrival(state, run)
-        decision, state = _look(arrival, state, run, tools)
+        arrival = arrival_of(state, run)
+        decision, state = look(arrival, state, run, tools)
     except Exception as error:  # noqa: BLE001 - as above
         return _ended(state, error, tools, run)
     if decision is not None:
-        return _decided(state, arrival, decision)
-    return _waiting(state, arrival, tools)
-
-
-def _look(arrival: Arrival, state: State, run: Run, tools: Tools) -> tuple[Decision | None, State]:
-    """Look at the target; a network error is raised only where it has been the answer some times in a row."""
-    # By the clock of another machine it may be a moment earlier than by that of the last look.
-    asked = max(tools.clock.monotonic(), arrival.asked)
-    try:
-        stat = delivered(state.case.flow, run, tools)
-    except NetworkError as error:
-        # One dropped connection in a wait of minutes says nothing about the flow.
-        failed = state.network_errors + 1
-        if failed >= NETWORK_ERRORS_IN_A_ROW:
-            raise
-        logger.info("look failed %d times: %s", failed, error.reason)
-        return None, dataclasses.replace(state, network_errors=failed)
-    decision = arrival.look(asked, max(tools.clock.monotonic(), asked), stat)
-    return decision, dataclasses.replace(state, network_errors=0)
+        return decided(state, arrival, decision)
+    return waiting(state, arrival, tools)
 
 
 def verify(state: State, kit: Kit) -> State:
@@ -248,10 +181,10 @@ def verify(state: State, kit: Kit) -> State:
     try:
         run = judged(flow, run, state.decision, tools)
     except Changed:
-        arrival = _arrival(state, run)
+        arrival = arrival_of(state, run)
         if tools.clock.monotonic() <= arrival.triggered + flow.give_up_seconds:
             arrival.start_over()
-            return _waiting(state, arrival, tools)
+            return waiting(state, arrival, tools)
         run = judged_at_last(flow, run, state.decision, tools)
     except Exception as error:  # noqa: BLE001 - as above
         run = dataclasses.replace(run, verdict=steps.verdict_of(_as_said(error, tools)))
@@ -369,32 +302,6 @@ def _as_said(error: BaseException, tools: Tools) -> FileflowError:
 
 def _judged(run: Run, tools: Tools) -> Run:
     return run if run.verdict == PASSED else run.with_stamp("judged", tools.clock.stamp())
-
-
-def _arrival(state: State, run: Run, moment: float = 0.0) -> Arrival:
-    flow = state.case.flow
-    arrival = Arrival(Expectation.of(flow, Due.of(flow, run).size), moment, pace=BY_STEPS)
-    if state.looks is not None:
-        arrival.load(state.looks)
-    return arrival
-
-
-def _awaiting(state: State, run: Run, moment: float, tools: Tools) -> State:
-    state = dataclasses.replace(state, run=run)
-    return _waiting(state, _arrival(state, run, moment), tools)
-
-
-def _waiting(state: State, arrival: Arrival, tools: Tools) -> State:
-    now = tools.clock.monotonic()
-    wait = max(1, math.ceil(arrival.next_look(now) - now))
-    if state.network_errors:
-        wait = min(wait, RETRY_SECONDS * state.network_errors)
-    return dataclasses.replace(state, next="wait", looks=arrival.to_dict(), decision=None, wait_seconds=wait)
-
-
-def _decided(state: State, arrival: Arrival, decision: Decision) -> State:
-    step: Next = "verify" if isinstance(decision, Arrived) else "diagnose"
-    return dataclasses.replace(state, next=step, looks=arrival.to_dict(), decision=decision)
 
 
 def _step_error(state: State) -> StepFailed:
