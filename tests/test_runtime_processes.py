@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_fileflow.sandbox.lambda_runtime import Answer, Invocation, Pool
+from pytest_fileflow.sandbox.environment import Answer, Invocation
+from pytest_fileflow.sandbox.lambda_runtime import Pool
 from pytest_fileflow.sandbox.programs import Program
 from tests.support.sandbox_tools import eventually
 

@@ -20,7 +20,7 @@ from pytest_fileflow.sandbox.calls import read as read_calls
 
 if TYPE_CHECKING:
     from pytest_fileflow.sandbox.aws import Gateway
-    from pytest_fileflow.sandbox.lambda_runtime import Answer, Invocation
+    from pytest_fileflow.sandbox.environment import Answer, Invocation
     from pytest_fileflow.sandbox.programs import Program
     from pytest_fileflow.sandbox.sftp import SftpServers
 

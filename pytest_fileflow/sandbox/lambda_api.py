@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
 from pytest_fileflow.sandbox import backends
-from pytest_fileflow.sandbox.lambda_runtime import Answer, Invocation
+from pytest_fileflow.sandbox.environment import Answer, Invocation
 from pytest_fileflow.sandbox.programs import TRANSFER_HANDLER, TRANSFER_MEMORY_MB
 from pytest_fileflow.sandbox.routes import function_name
 from pytest_fileflow.sandbox.web import REGION, Request, Response, json_response

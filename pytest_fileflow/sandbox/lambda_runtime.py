@@ -1,7 +1,6 @@
-"""Runs Lambda invocations in real awslambdaric processes behind a local Runtime API.
+"""Runs Lambda invocations in execution environments, of which there are few, and functions many.
 
-The Runtime API is AWS's own (docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html). All
-functions of flows run the same program, so any process may serve any of them, and a few processes
+All functions of flows run the same program, so any process may serve any of them, and a few processes
 are enough for many functions. A deployed function is a program of its own; where too many
 processes are idle, the one that has been so for longest makes room.
 """
@@ -12,13 +11,12 @@ import json
 import logging
 import os
 import queue
-import subprocess
-import sys
 import threading
 import time
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pytest_fileflow.sandbox.environment import RETRY_AFTER_SECONDS, Answer, Environment, Invocation
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,186 +24,10 @@ if TYPE_CHECKING:
 
     from pytest_fileflow.sandbox.programs import Program
 
-INIT_SECONDS = 60.0
-"""How long a process may take until it asks for work; a loaded machine starts slowly."""
-
-RETRY_AFTER_SECONDS = (0.5, 1.0)
-"""AWS retries a failed asynchronous invocation twice, after one and two minutes."""
-
 KEPT_PROCESSES = 24
 """How many processes are kept: a state machine calls a dozen functions in turn, and each takes a second to start."""
 
 _LOG = logging.getLogger(__name__)
-
-Kind = Literal["picked", "result", "error", "exit", "expired"]
-
-
-@dataclass(frozen=True)
-class Invocation:
-    """One event for one function, which ``program`` serves. Times are seconds.
-
-    Its log is to be read in ``log_group`` in ``region``. ``retries`` is how often an asynchronous
-    one is tried again. ``asked`` is when it was asked for, since the epoch.
-    """
-
-    request_id: str
-    arn: str
-    body: bytes
-    timeout_seconds: float
-    region: str
-    program: Program
-    log_group: str
-    retries: int = len(RETRY_AFTER_SECONDS)
-    asked: float = field(default_factory=time.time)
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What an invocation came to; ``body`` is the function's result, or the error as JSON."""
-
-    failed: bool
-    body: bytes
-    log: str
-
-
-class _Runtime(ThreadingHTTPServer):
-    """One process's Runtime API: work it asks for comes from ``inbox``, what it says goes to ``outbox``."""
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _RuntimeRequest)
-        self.inbox: queue.Queue[Invocation | None] = queue.Queue()
-        self.outbox: queue.Queue[tuple[Kind, bytes]] = queue.Queue()
-
-
-class _RuntimeRequest(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    wbufsize = -1  # or headers and body leave in two packets, and Nagle's algorithm delays the second
-    disable_nagle_algorithm = True
-    server: _Runtime
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's word
-        """Keep quiet: the sandbox logs invocations, not requests."""
-
-    def do_GET(self) -> None:
-        """Answer ``/invocation/next`` as soon as there is one."""
-        invocation = self.server.inbox.get()
-        if invocation is None:
-            self.close_connection = True
-            return
-        self.server.outbox.put(("picked", b""))
-        deadline = time.time() + invocation.timeout_seconds
-        self.send_response(200)
-        self.send_header("Lambda-Runtime-Aws-Request-Id", invocation.request_id)
-        self.send_header("Lambda-Runtime-Deadline-Ms", str(int(deadline * 1000)))
-        self.send_header("Lambda-Runtime-Invoked-Function-Arn", invocation.arn.encode("ascii", "replace").decode())
-        self._send(invocation.body)
-
-    def do_POST(self) -> None:
-        """Take ``/invocation/<id>/response``, ``/invocation/<id>/error`` or ``/init/error``."""
-        body = self._body()
-        self.send_response(202)
-        self._send(b'{"status":"OK"}')
-        self.server.outbox.put(("error" if self.path.endswith("/error") else "result", body))
-
-    def _send(self, body: bytes) -> None:
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-        self.wfile.flush()
-
-    def _body(self) -> bytes:
-        if "chunked" not in self.headers.get("Transfer-Encoding", ""):
-            return self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        body = b""
-        while length := int(self.rfile.readline().split(b";")[0], 16):
-            body += self.rfile.read(length)
-            self.rfile.readline()
-        while self.rfile.readline().strip():
-            pass  # trailers, up to the empty line
-        return body
-
-
-class _Instance:
-    """One warm execution environment: an awslambdaric process with its Runtime API and its log file."""
-
-    def __init__(self, log: Path, program: Program) -> None:
-        self.program = program
-        self._log = log
-        self._api = _Runtime()
-        threading.Thread(target=self._api.serve_forever, args=(0.1,), daemon=True, name="runtime-api").start()
-        with log.open("ab") as output:
-            # Appending, so that the log can be cut between invocations under the writer's hands.
-            self._process = subprocess.Popen(  # noqa: S603 - our own module and interpreter
-                [sys.executable, *program.command],
-                cwd=program.directory,
-                env={**program.environment, "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{self._api.server_port}"},
-                stdin=subprocess.PIPE,
-                stdout=output,
-                stderr=output,
-            )
-        threading.Thread(target=self._watch, daemon=True, name="runtime-exit").start()
-
-    @property
-    def alive(self) -> bool:
-        return self._process.poll() is None
-
-    def run(self, invocation: Invocation) -> tuple[Answer, bool]:
-        """Run one invocation; the second value tells whether this process can take another."""
-        os.truncate(self._log, 0)
-        self._api.inbox.put(invocation)
-        limit, picked = INIT_SECONDS, False
-        try:
-            kind, body = self._api.outbox.get(timeout=limit)
-            if picked := kind == "picked":
-                limit = invocation.timeout_seconds
-                kind, body = self._api.outbox.get(timeout=limit)
-        except queue.Empty:
-            return Answer(True, _timed_out(invocation.request_id, limit), self._text()), False
-        if kind == "expired":
-            return Answer(True, _timed_out(invocation.request_id, float(body)), self._text()), False
-        if kind == "exit":
-            return Answer(True, _exited(invocation.request_id, body.decode()), self._text()), False
-        return Answer(kind == "error", body, self._text()), picked and self.alive
-
-    def expire(self, seconds: float) -> None:
-        """End what runs here as having run into a time limit of so many seconds."""
-        self._api.outbox.put(("expired", str(seconds).encode()))
-
-    def close(self) -> None:
-        """Kill the process and close its Runtime API."""
-        self._process.kill()
-        self._process.wait()
-        if self._process.stdin:
-            self._process.stdin.close()
-        self._api.inbox.put(None)
-        self._api.shutdown()
-        self._api.server_close()
-        self._log.unlink(missing_ok=True)
-
-    def _watch(self) -> None:
-        status = self._process.wait()
-        how = f"exit status {status}" if status >= 0 else f"signal {-status}"
-        self._api.outbox.put(("exit", how.encode()))
-
-    def _text(self) -> str:
-        # The process writes its log unbuffered before it answers, so all of it is there by now.
-        try:
-            return self._log.read_text(errors="replace").replace("\r", "\n")
-        except FileNotFoundError:  # closed meanwhile: the sandbox stops
-            return ""
-
-
-def _timed_out(request_id: str, seconds: float) -> bytes:
-    message = f"RequestId: {request_id} Error: Task timed out after {seconds:.2f} seconds"
-    return json.dumps({"errorType": "Sandbox.Timedout", "errorMessage": message}).encode()
-
-
-def _exited(request_id: str, how: str) -> bytes:
-    message = f"RequestId: {request_id} Error: Runtime exited with error: {how}"
-    return json.dumps({"errorType": "Runtime.ExitError", "errorMessage": message}).encode()
 
 
 @dataclass
@@ -213,7 +35,7 @@ class _Running:
     """An invocation and its process; ``is_parked`` while it takes no place, ``expires`` where it is to end early."""
 
     invocation: Invocation
-    instance: _Instance
+    instance: Environment
     is_parked: bool = False
     expires: threading.Timer | None = None
 
@@ -239,8 +61,8 @@ class Pool:
         self._lock = threading.Lock()
         self._freed = threading.Condition(self._lock)
         self._taken = 0
-        self._idle: list[_Instance] = []
-        self._all: set[_Instance] = set()
+        self._idle: list[Environment] = []
+        self._all: set[Environment] = set()
         self._started = 0
         self._stopped = False
         self._line: queue.SimpleQueue[tuple[Invocation, int] | None] = queue.SimpleQueue()
@@ -369,7 +191,7 @@ class Pool:
             timer.daemon = True
             timer.start()
 
-    def _find(self, program: Program, is_nested: bool) -> _Instance | None:
+    def _find(self, program: Program, is_nested: bool) -> Environment | None:
         """Return a process for a program, or None where it is better waited for; you hold the lock.
 
         Where no more are to be started, a program waits for a process of its own that is at work
@@ -394,20 +216,20 @@ class Pool:
     def _is_at_work(self, program: Program) -> bool:
         return any(at.instance.program == program and not at.is_parked for at in self._running.values())
 
-    def _forget(self, instances: list[_Instance]) -> None:
+    def _forget(self, instances: list[Environment]) -> None:
         """End idle processes, while whoever wanted their places goes on; you hold the lock."""
         for instance in instances:
             self._idle.remove(instance)
             self._all.discard(instance)
             threading.Thread(target=instance.close, daemon=True, name="runtime-close").start()
 
-    def _start(self, program: Program) -> _Instance:
+    def _start(self, program: Program) -> Environment:
         self._started += 1
-        instance = _Instance(self._directory / f"runtime-{self._started}.log", program)
+        instance = Environment(self._directory / f"runtime-{self._started}.log", program)
         self._all.add(instance)
         return instance
 
-    def _put_back(self, instance: _Instance, reusable: bool) -> None:
+    def _put_back(self, instance: Environment, reusable: bool) -> None:
         with self._lock:
             if reusable:
                 self._idle.append(instance)
