@@ -8,7 +8,7 @@ import threading
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
-from pytest_fileflow.clients import translated
+from pytest_fileflow.aws_errors import translated
 from pytest_fileflow.settings import DEFAULT_RESULTS
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from pytest_fileflow.clients import (
+from pytest_fileflow.aws_errors import (
     error_code,
     error_message,
     evidence_of,

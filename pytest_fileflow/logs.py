@@ -6,7 +6,7 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from pytest_fileflow.clients import translated
+from pytest_fileflow.aws_errors import translated
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -17,7 +17,8 @@ from botocore import exceptions as vendor
 from botocore.exceptions import BotoCoreError, ClientError
 
 from pytest_fileflow import errors
-from pytest_fileflow.clients import AwsClients, translate, translated
+from pytest_fileflow.aws_errors import translate, translated
+from pytest_fileflow.clients import AwsClients
 from pytest_fileflow.errors import (
     AccessDenied,
     ConfigInvalid,

@@ -29,7 +29,7 @@ LAYERS = (
         "portable",
     ),
     ("cases", "config", "payload", "checks", "due", "forensics", "registry"),
-    ("endpoints", "clients", "secret", "invoke", "logs"),
+    ("endpoints", "aws_errors", "clients", "secret", "invoke", "logs"),
     (
         *("arrival", "listings", "seeds", "streams", "diagnosis", "verifying", "steps", "watcher", "work", "unbroken"),
         *("flight", "judging", "questions", "contract", "negative", "errands", "holding", "reach", "turns", "progress"),

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from pytest_fileflow.clients import error_code, http_status
+from pytest_fileflow.aws_errors import error_code, http_status
 from pytest_fileflow.errors import ResultsStoreFailed
 from pytest_fileflow.results.bucket import failing
 

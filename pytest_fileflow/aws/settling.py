@@ -10,7 +10,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Final
 
 from pytest_fileflow.aws.executions import open_executions, papers_of
-from pytest_fileflow.clients import error_code, translated
+from pytest_fileflow.aws_errors import error_code, translated
 
 if TYPE_CHECKING:
     from datetime import timedelta

@@ -74,7 +74,8 @@ def _alarms(sns_topic: str | None, missing_after: int) -> int:
 def _own_region() -> str:
     import boto3
 
-    from pytest_fileflow.clients import FALLBACK_REGION, translated
+    from pytest_fileflow.aws_errors import translated
+    from pytest_fileflow.clients import FALLBACK_REGION
 
     with translated("read the AWS configuration", "this machine"):
         region = boto3.Session().region_name

@@ -103,7 +103,7 @@ class Ends:
 
     def tags(self, location: S3Location, name: str) -> dict[str, str]:
         """Return an object's tags; raises FileflowError."""
-        from pytest_fileflow.clients import translated
+        from pytest_fileflow.aws_errors import translated
 
         client: Any = self._clients.client("s3")
         with translated("s3:GetObjectTagging", location.uri(name)):

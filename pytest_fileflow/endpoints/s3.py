@@ -8,7 +8,7 @@ from contextlib import closing, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
 
-from pytest_fileflow.clients import error_code, http_status, translate, translated
+from pytest_fileflow.aws_errors import error_code, http_status, translate, translated
 from pytest_fileflow.endpoints import CHUNK_BYTES, delete_each
 from pytest_fileflow.endpoints.names import PROBE, checked
 from pytest_fileflow.errors import (

@@ -18,7 +18,7 @@ def publish_metrics(session: FlowSession) -> None:
     if session.settings.rehearse is not None:
         session.notes.append("metrics: a rehearsal publishes none")
         return
-    from pytest_fileflow.clients import translated
+    from pytest_fileflow.aws_errors import translated
     from pytest_fileflow.reporting.others import others
     from pytest_fileflow.results.cloudwatch import NAMESPACE
     from pytest_fileflow.results.cloudwatch.data import metric_data

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pytest_fileflow.clients import AwsClients, error_code, http_status, translated
+from pytest_fileflow.aws_errors import error_code, http_status, translated
 from pytest_fileflow.errors import FileflowError, ResultsStoreFailed
 from pytest_fileflow.results.store import State, agree, documents, record_bytes, record_path, state_path
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from botocore.exceptions import ClientError
 
+    from pytest_fileflow.clients import AwsClients
     from pytest_fileflow.results.places import Place
     from pytest_fileflow.results.record import Record
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_fileflow.clients import error_code, translated
+from pytest_fileflow.aws_errors import error_code, translated
 from pytest_fileflow.results.table import PARTITION_KEY, SORT_KEY
 
 if TYPE_CHECKING:

@@ -8,13 +8,14 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pytest_fileflow.clients import AwsClients, error_code
+from pytest_fileflow.aws_errors import error_code
 from pytest_fileflow.results.bucket import failing
 from pytest_fileflow.results.store import State, agree, began, state_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from pytest_fileflow.clients import AwsClients
     from pytest_fileflow.results.places import Place
     from pytest_fileflow.results.record import Record
 

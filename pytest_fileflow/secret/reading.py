@@ -10,7 +10,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from pytest_fileflow.clients import error_code, error_message, evidence_of, translated
+from pytest_fileflow.aws_errors import error_code, error_message, evidence_of, translated
 from pytest_fileflow.config.secret_names import ENVIRONMENT, FILE, PARAMETER, Kind, kind_of
 from pytest_fileflow.errors import AccessDenied, SecretMalformed, SecretMissing
 

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from pytest_fileflow.clients import AwsClients, translated
+from pytest_fileflow.aws_errors import translated
 from pytest_fileflow.errors import AccessDenied, ConfigInvalid, FileflowError, KmsDenied, LocationMissing, StorageFailed
 from pytest_fileflow.stores import SUFFIXES, belongs
 from pytest_fileflow.stores.counting import Counted
@@ -18,6 +18,7 @@ from pytest_fileflow.stores.shelf import Entry, Making, Reading
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from pytest_fileflow.clients import AwsClients
     from pytest_fileflow.results.places import Place
     from pytest_fileflow.stores.shelf import Shelf
 

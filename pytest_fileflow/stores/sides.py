@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_fileflow.clients import AwsClients, error_code, http_status, translated
+from pytest_fileflow.aws_errors import error_code, http_status, translated
 from pytest_fileflow.errors import FileflowError
 from pytest_fileflow.stores.bucket import read_bucket
 from pytest_fileflow.stores.folder import same
@@ -18,6 +18,7 @@ from pytest_fileflow.stores.table import Table
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from pytest_fileflow.clients import AwsClients
     from pytest_fileflow.results.places import Place
     from pytest_fileflow.stores.shelf import Shelf
 

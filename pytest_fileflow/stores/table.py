@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from pytest_fileflow.clients import AwsClients, translated
+from pytest_fileflow.aws_errors import translated
 from pytest_fileflow.errors import ConfigInvalid, StorageFailed
 from pytest_fileflow.stores import FLOWS
 from pytest_fileflow.stores.counting import Counted
@@ -19,6 +19,7 @@ from pytest_fileflow.stores.shelf import Entry, Making, Reading
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from pytest_fileflow.clients import AwsClients
     from pytest_fileflow.results.places import Place
     from pytest_fileflow.stores.shelf import Shelf
 

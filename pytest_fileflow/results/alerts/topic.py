@@ -37,7 +37,7 @@ class Topic:
 
     def send(self, message: Message, means: Means, post: Post) -> None:  # noqa: ARG002 - boto3 sends it
         """Publish it; subscribers may filter by the attributes ``change`` and ``sandbox``."""
-        from pytest_fileflow.clients import translated
+        from pytest_fileflow.aws_errors import translated
 
         if not names_one(self.sns_topic_arn):
             raise Undelivered("what should name its topic is no ARN (not shown)")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from pytest_fileflow.clients import translated
+from pytest_fileflow.aws_errors import translated
 from pytest_fileflow.errors import FileflowError
 from pytest_fileflow.results.cloudwatch import NAMESPACE
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Final
 
-from pytest_fileflow.clients import error_code, translated
+from pytest_fileflow.aws_errors import error_code, translated
 from pytest_fileflow.results.history.places import RECORD, Found, is_wanted
 
 if TYPE_CHECKING:
