@@ -48,7 +48,7 @@ def carry_out(steps: Iterable[Callable[[], None]]) -> None:
     try:
         threading.Thread(target=take, name="fileflow-steps", daemon=True).start()
         awaited(done)
-    except BaseException:
+    except BaseException:  # a signal's handler may raise anything; it is raised on
         is_broken_off.set()
         wait([done], AWAKE_SECONDS)  # the step under way; it need not have begun
         raise

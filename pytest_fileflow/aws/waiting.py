@@ -95,7 +95,7 @@ def call(state: State, run: Run, moment: float, tools: Tools) -> State:
     def invoke() -> None:
         try:
             called.run = steps.trigger(flow, run, tools)
-        except BaseException as error:  # noqa: BLE001 - as above; it is raised where somebody waits
+        except BaseException as error:  # noqa: BLE001 - whatever it is, it is raised where somebody waits
             called.error = error
 
     thread = threading.Thread(target=invoke, name="fileflow-call", daemon=True)

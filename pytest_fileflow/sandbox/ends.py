@@ -164,7 +164,7 @@ class _SftpEnd:
             if size is not None:
                 self._check_size(temporary, size)
             self._client.posix_rename(temporary, self._path(name))
-        except BaseException:
+        except BaseException:  # Ctrl-C and a time limit too: no part of a file may stay
             with contextlib.suppress(OSError, EOFError, paramiko.SSHException):
                 self._client.remove(temporary)
             raise
@@ -262,7 +262,7 @@ def _connect(place: dict[str, Any]) -> paramiko.SFTPClient:
         _check_host_key(transport, place)
         _log_in(transport, place)
         client = paramiko.SFTPClient.from_transport(transport)
-    except BaseException:
+    except BaseException:  # whatever it is, the connection must not stay open
         transport.close()
         raise
     if client is None:

@@ -119,7 +119,7 @@ def read_bucket(place: Place, clients: AwsClients, shelf_of: Callable[[str], She
         try:
             entries, fetched = _entries(objects, listed, making)
             snapshot = making.finish(entries)
-        except BaseException:
+        except BaseException:  # Ctrl-C too: half a copy is of no use to anybody
             making.discard()
             raise
     return Reading(snapshot, fetched, counted.requests)

@@ -148,7 +148,7 @@ def read_table(place: Place, clients: AwsClients, shelf_of: Callable[[str], Shel
         entries = list(_entries(place, items, making))
         fresh = sum(making.known.get(entry.path) != entry for entry in entries)
         snapshot = making.finish(entries)
-    except BaseException:
+    except BaseException:  # Ctrl-C too: half a copy is of no use to anybody
         making.discard()
         raise
     return Reading(snapshot, fresh, counted.requests)
